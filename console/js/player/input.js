@@ -1,0 +1,311 @@
+// From the hand to events: keyboard, pointer, wheel, touch, gamepad, clipboard.
+//
+// Motion waits for the next animation frame unless the last one is long gone; everything else goes out at once.
+
+import { CLIPBOARD_BYTES_MAX, EventQueue, utf8Length } from "./events.js";
+import { GamepadReader } from "./gamepad.js";
+import { TouchReader } from "./touch.js";
+
+/** @typedef {import("./events.js").WireEvent} WireEvent */
+
+/** Motion after a pause at least this long goes out without waiting for a frame, in milliseconds. */
+const MOTION_PAUSE_MS = 12;
+/** Pixels of a wheel that count as one notch. */
+const PIXELS_PER_NOTCH = 100;
+/** Lines of a wheel that count as one notch. */
+const LINES_PER_NOTCH = 3;
+/** The browser hands over the clipboard within this long of Ctrl+V, in milliseconds, or not at all. */
+const PASTE_LIMIT_MS = 60;
+/** What stands in the text field so that a virtual keyboard has something to delete. */
+const FILLER = "\u200b\u200b";
+/** Keys of the browser that the app does not get. */
+const BROWSER_KEYS = new Set(["F11"]);
+
+/** Captures input for one screen. */
+export class Input {
+  /**
+   * @param {object} parts
+   * @param {import("./screen.js").Screen} parts.screen
+   * @param {HTMLTextAreaElement} parts.field  The hidden field that receives text from input methods.
+   * @param {(events: WireEvent[]) => void} parts.send
+   * @param {(code: string) => boolean} parts.onShortcut  Ctrl+Alt+key of the player itself; true when taken.
+   * @param {(locked: boolean) => void} parts.onPointerLock
+   * @param {() => void} parts.onGesture  The person touched something: sound may start.
+   */
+  constructor(parts) {
+    this.screen = parts.screen;
+    this.canvas = parts.screen.canvas;
+    this.field = parts.field;
+    this.send = parts.send;
+    this.onShortcut = parts.onShortcut;
+    this.onPointerLock = parts.onPointerLock;
+    this.onGesture = parts.onGesture;
+    this.queue = new EventQueue();
+    this.wantsLock = false;
+    /** Whether the app is a game: characters are then less wanted than keys. */
+    this.enabled = false;
+    /** @type {Set<string>} */
+    this.keysDown = new Set();
+    /** @type {Set<number>} */
+    this.buttonsDown = new Set();
+    this.sentMotionAt = 0;
+    this.frameAsked = false;
+    /** The paste that Ctrl+V waits for. @type {((text: string | null) => void) | null} */
+    this.paste = null;
+    this.touch = new TouchReader(this);
+    this.gamepad = new GamepadReader((button, down) => this.discrete({ t: "gamepad", button, down }));
+    this.listen();
+  }
+
+  listen() {
+    const { canvas, field } = this;
+    addEventListener("keydown", (event) => this.handleKeyDown(event), { capture: true });
+    addEventListener("keyup", (event) => this.handleKeyUp(event), { capture: true });
+    canvas.addEventListener("mousedown", (event) => this.handleMouseDown(event));
+    addEventListener("mouseup", (event) => this.handleMouseUp(event));
+    canvas.addEventListener("mousemove", (event) => this.handleMouseMove(event));
+    canvas.addEventListener("wheel", (event) => this.handleWheel(event), { passive: false });
+    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+    canvas.addEventListener("auxclick", (event) => event.preventDefault());
+    this.touch.listen(canvas);
+    field.addEventListener("input", (event) => this.handleText(/** @type {InputEvent} */ (event)));
+    field.addEventListener("compositionend", (event) => this.handleComposed(event.data));
+    document.addEventListener("paste", (event) => this.handlePaste(event));
+    document.addEventListener("pointerlockchange", () => this.onPointerLock(this.locked));
+    addEventListener("blur", () => this.release());
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.release();
+    });
+  }
+
+  get locked() {
+    return document.pointerLockElement === this.canvas;
+  }
+
+  /** @param {boolean} enabled */
+  setEnabled(enabled) {
+    if (!enabled) this.release();
+    this.enabled = enabled;
+  }
+
+  /** Over another connection the app must hear again of what is held down. */
+  holdAgain() {
+    for (const code of this.keysDown) this.discrete({ t: "key", code, down: true });
+  }
+
+  focus() {
+    // On a touch screen this would raise the keyboard, which has its own button.
+    if (!matchMedia("(pointer: coarse)").matches) this.field.focus({ preventScroll: true });
+  }
+
+  /** Opens or closes the keyboard of a touch screen. */
+  toggleKeyboard() {
+    if (document.activeElement === this.field) {
+      this.field.blur();
+    } else {
+      this.field.value = FILLER;
+      this.field.focus({ preventScroll: true });
+    }
+  }
+
+  /** Presses and lets go, for the buttons of the page. @param {string} code */
+  tap(code) {
+    this.discrete({ t: "key", code, down: true });
+    this.discrete({ t: "key", code, down: false });
+  }
+
+  /** @param {KeyboardEvent} event */
+  handleKeyDown(event) {
+    if (!this.takes(event)) return;
+    this.onGesture();
+    if (event.ctrlKey && event.altKey && !event.repeat && this.onShortcut(event.code)) {
+      event.preventDefault();
+      // The app saw Ctrl and Alt go down and would keep them.
+      this.release();
+      return;
+    }
+    // 229: an input method is at work; its text arrives in the field.
+    if (event.isComposing || event.keyCode === 229 || event.code === "") return;
+    if (BROWSER_KEYS.has(event.code)) return;
+    if ((event.ctrlKey || event.metaKey) && event.code === "KeyV") {
+      if (!event.repeat) void this.pasteThenKey(event.code);
+      return;
+    }
+    event.preventDefault();
+    if (event.repeat) return;
+    if (!this.wantsLock && isForeignLetter(event)) {
+      this.discrete({ t: "text", text: event.key });
+      return;
+    }
+    this.keysDown.add(event.code);
+    this.discrete({ t: "key", code: event.code, down: true });
+  }
+
+  /** @param {KeyboardEvent} event */
+  handleKeyUp(event) {
+    if (!this.keysDown.delete(event.code)) return;
+    event.preventDefault();
+    this.discrete({ t: "key", code: event.code, down: false });
+    // macOS tells nothing of other keys that go up while Command is held.
+    if (event.key === "Meta") this.release();
+  }
+
+  /** Keys that are meant for the page's own buttons and fields stay there. @param {KeyboardEvent} event */
+  takes(event) {
+    if (!this.enabled) return false;
+    const { target } = event;
+    if (target === this.field || target === this.canvas || target === document.body) return true;
+    return this.locked;
+  }
+
+  /** @param {string} code */
+  async pasteThenKey(code) {
+    const text = await new Promise((resolve) => {
+      this.paste = resolve;
+      setTimeout(() => resolve(null), PASTE_LIMIT_MS);
+    });
+    this.paste = null;
+    if (typeof text === "string") this.sendClipboard(text);
+    this.discrete({ t: "key", code, down: true });
+    this.discrete({ t: "key", code, down: false });
+  }
+
+  /** @param {ClipboardEvent} event */
+  handlePaste(event) {
+    if (!this.enabled || !this.isOurs(event.target)) return;
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    event.preventDefault();
+    if (this.paste) this.paste(text);
+    else this.sendClipboard(text);
+  }
+
+  /** @param {string} text */
+  sendClipboard(text) {
+    if (text !== "" && utf8Length(text) <= CLIPBOARD_BYTES_MAX) this.discrete({ t: "clipboard", text });
+  }
+
+  /** @param {EventTarget | null} target */
+  isOurs(target) {
+    return target === this.field || target === this.canvas || target === document.body;
+  }
+
+  /** @param {InputEvent} event */
+  handleText(event) {
+    if (!this.enabled || event.isComposing) return;
+    if (event.inputType === "deleteContentBackward") this.tap("Backspace");
+    else if (event.inputType === "deleteContentForward") this.tap("Delete");
+    else if (event.inputType === "insertLineBreak" || event.inputType === "insertParagraph") this.tap("Enter");
+    else if (event.inputType.startsWith("insert") && event.inputType !== "insertCompositionText" && event.data) {
+      this.discrete({ t: "text", text: event.data });
+    }
+    this.field.value = FILLER;
+  }
+
+  /** @param {string} text */
+  handleComposed(text) {
+    if (this.enabled && text !== "") this.discrete({ t: "text", text });
+    this.field.value = FILLER;
+  }
+
+  /** @param {MouseEvent} event */
+  handleMouseDown(event) {
+    if (!this.enabled) return;
+    event.preventDefault();
+    this.onGesture();
+    this.focus();
+    if (this.wantsLock && !this.locked) {
+      // The click that locks the pointer is not the app's.
+      void this.lockPointer();
+      return;
+    }
+    this.buttonsDown.add(event.button);
+    this.discrete({ t: "button", button: event.button, down: true, ...this.where(event) });
+  }
+
+  /** @param {MouseEvent} event */
+  handleMouseUp(event) {
+    if (!this.buttonsDown.delete(event.button)) return;
+    event.preventDefault();
+    this.discrete({ t: "button", button: event.button, down: false, ...this.where(event) });
+  }
+
+  /** @param {MouseEvent} event */
+  handleMouseMove(event) {
+    if (!this.enabled) return;
+    if (this.locked) {
+      const scale = this.screen.pixelsPerPoint;
+      this.queue.handleRelative(event.movementX * scale, event.movementY * scale);
+    } else if (!this.wantsLock) {
+      const { x, y } = this.screen.fractionAt(event.clientX, event.clientY);
+      this.queue.handleMove(x, y);
+    }
+    this.motion();
+  }
+
+  /** @param {MouseEvent} event @returns {{x?: number, y?: number}} */
+  where(event) {
+    return this.locked ? {} : this.screen.fractionAt(event.clientX, event.clientY);
+  }
+
+  /** @param {WheelEvent} event */
+  handleWheel(event) {
+    if (!this.enabled) return;
+    event.preventDefault();
+    const unit = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? PIXELS_PER_NOTCH : event.deltaMode === WheelEvent.DOM_DELTA_LINE ? LINES_PER_NOTCH : 1;
+    this.queue.handleWheel(event.deltaX / unit, event.deltaY / unit);
+    this.motion();
+  }
+
+  async lockPointer() {
+    try {
+      await this.canvas.requestPointerLock({ unadjustedMovement: true });
+    } catch {
+      // Not every system can leave out its own acceleration. A second refusal leaves the pointer as it is.
+      await this.canvas.requestPointerLock()?.catch?.(() => undefined);
+    }
+  }
+
+  /** @param {import("./events.js").Discrete} event */
+  discrete(event) {
+    if (!this.enabled) return;
+    this.queue.handleDiscrete(event);
+    this.flush();
+  }
+
+  /** Lets motion out: now after a pause, else with the next frame. */
+  motion() {
+    if (performance.now() - this.sentMotionAt > MOTION_PAUSE_MS) {
+      this.flush();
+      return;
+    }
+    if (this.frameAsked) return;
+    this.frameAsked = true;
+    requestAnimationFrame(() => {
+      this.frameAsked = false;
+      this.flush();
+    });
+  }
+
+  flush() {
+    const events = this.queue.takeFrame();
+    if (!events) return;
+    this.sentMotionAt = performance.now();
+    this.send(events);
+  }
+
+  release() {
+    if (this.keysDown.size === 0 && this.buttonsDown.size === 0) return;
+    this.keysDown.clear();
+    this.buttonsDown.clear();
+    this.discrete({ t: "release" });
+  }
+}
+
+/**
+ * A letter that no key of the app's own layout gives: it goes as text. ASCII goes by the place of the key, whatever the
+ * layout here, because games and shortcuts mean places.
+ * @param {KeyboardEvent} event
+ */
+function isForeignLetter(event) {
+  return !event.ctrlKey && !event.altKey && !event.metaKey && [...event.key].length === 1 && event.key > "\u007e";
+}
