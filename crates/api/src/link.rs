@@ -14,6 +14,43 @@ use crate::session::{Quality, ScreenSize, SessionState};
 use crate::site::SiteSpec;
 use crate::terminal::Status;
 
+/// What a machine without a certificate asks, once. The answer is `mesh::identity::Grant` as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRequest {
+    /// The secret of the join token.
+    pub secret: String,
+    /// The certificate signing request: PKCS #10, DER, base64.
+    pub signing_request: String,
+    /// The site it will stand at.
+    pub site: SiteName,
+}
+
+/// What a machine without a certificate, or with one that has run out, asks before there is a link.
+/// The answer is a [`Grant`] of its own, as JSON.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRequest {
+    /// The secret of the join token. A node that has joined before needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// Where the machine is.
+    pub site: SiteName,
+    /// Its certificate signing request: PKCS #10, DER, in base64.
+    pub signing_request: String,
+}
+
+impl std::fmt::Debug for JoinRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinRequest")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the center grants to a node: the node link's own `Grant`, which is not looked into here.
+pub type Grant = serde_json::Value;
+
 /// What a node asks of the center.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -28,6 +65,8 @@ pub enum ToCenter {
         epoch: Epoch,
         why: String,
     },
+    /// A certificate for another day. The signing request is as in [`JoinRequest`].
+    Renew { signing_request: String },
 }
 
 /// The center's answer.
@@ -36,11 +75,13 @@ pub enum ToCenter {
 pub enum FromCenter {
     /// To [`ToCenter::Hello`].
     Welcome {
-        /// The Ed25519 public key that session tokens are checked with, hexadecimal.
-        token_key: String,
         /// Sessions the node holds and no longer owns: it must stop them.
         stop: Vec<(SessionId, Epoch)>,
     },
+    /// To [`ToCenter::Renew`]: `mesh::identity::Grant` as it stands in JSON.
+    Granted { grant: serde_json::Value },
+    /// To [`ToCenter::Renew`].
+    Granted { grant: Grant },
     /// Taken.
     Ok,
 }
