@@ -14,18 +14,6 @@ use crate::session::{Quality, ScreenSize, SessionState};
 use crate::site::SiteSpec;
 use crate::terminal::Status;
 
-/// What a machine without a certificate asks, once. The answer is `mesh::identity::Grant` as JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JoinRequest {
-    /// The secret of the join token.
-    pub secret: String,
-    /// The certificate signing request: PKCS #10, DER, base64.
-    pub signing_request: String,
-    /// The site it will stand at.
-    pub site: SiteName,
-}
-
 /// What a machine without a certificate, or with one that has run out, asks before there is a link.
 /// The answer is a [`Grant`] of its own, as JSON.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,8 +66,6 @@ pub enum FromCenter {
         /// Sessions the node holds and no longer owns: it must stop them.
         stop: Vec<(SessionId, Epoch)>,
     },
-    /// To [`ToCenter::Renew`]: `mesh::identity::Grant` as it stands in JSON.
-    Granted { grant: serde_json::Value },
     /// To [`ToCenter::Renew`].
     Granted { grant: Grant },
     /// Taken.
