@@ -12,6 +12,7 @@ mod context;
 mod datagrams;
 mod engine;
 mod line;
+pub mod measure;
 mod pipe;
 mod random;
 mod stats;
@@ -34,6 +35,9 @@ pub use stats::{DirectionStats, Stats};
 
 /// How often we ask the system for a port that is free for UDP and for TCP before giving up.
 const PORT_TRIES: u32 = 32;
+
+/// What the engine's thread is called in lists of threads.
+const THREAD_NAME: &str = "wan";
 
 /// One direction of a link between two places.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -123,7 +127,7 @@ impl Wan {
     pub fn start(seed: u64) -> Result<Self, WanError> {
         let (engine, commands) = Engine::new().map_err(WanError::Engine)?;
         let thread = std::thread::Builder::new()
-            .name("wan".to_owned())
+            .name(THREAD_NAME.to_owned())
             .spawn(move || engine.run())
             .map_err(WanError::Engine)?;
         Ok(Self {
