@@ -1,0 +1,260 @@
+//! Links between nodes: one flow for many, and no frame lost when a link goes or changes its price.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use relay::publish::{Broadcast, Place, Track, TrackOptions};
+use relay::subscribe::Preferences;
+use relay::{Hop, priority};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::harness::{Client, Node, World, soon, until};
+use crate::media::{VIDEO, at};
+
+/// Everything that is kept long enough to be read later.
+const KEEP: TrackOptions = TrackOptions {
+    priority: priority::VIDEO,
+    keep: Duration::from_secs(20),
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_watchers_of_a_remote_screen_make_one_flow() {
+    const FRAMES: u32 = 100;
+    let world = World::default();
+    let (a, b) = (world.node(1), world.node(2));
+    let (_cost, one) = watch::channel(1);
+    b.dial(&a, one);
+    b.linked(&a).await;
+    let (screen, mut video) = publish(&a, VIDEO);
+
+    let mut watchers = Vec::new();
+    for _ in 0..2 {
+        let client = Client::raw(b.address, "/?token=7").await;
+        let frames = client
+            .subscribe("s/7/1/screen", "video", Duration::from_secs(2))
+            .await;
+        watchers.push((client, frames));
+    }
+    for n in 0..FRAMES {
+        let place = [Place::SameGroup, Place::NewGroup][usize::from(n % 10 == 0)];
+        video.write(place, at(n), numbered(n, 10_000)).unwrap();
+        for (_, frames) in &mut watchers {
+            assert_eq!(number(&soon("frame", frames.next()).await.unwrap().1), n);
+        }
+    }
+    let link = a
+        .relay
+        .connections()
+        .into_iter()
+        .find(|c| c.peer.is_some())
+        .unwrap();
+    let sent = link.sent.unwrap().get();
+    let once = u64::from(FRAMES) * 10_000;
+    assert!(
+        sent > once && sent < once * 3 / 2,
+        "{sent} B over the link for {once} B of frames"
+    );
+
+    // And input goes the other way.
+    let input = watchers[0]
+        .0
+        .mine
+        .create_broadcast("s/7/1/input/x")
+        .unwrap();
+    let events = input.create_track("events", None).unwrap();
+    input.announce(Default::default()).unwrap();
+    let preferences = Preferences {
+        priority: priority::INPUT,
+        max_age: Duration::from_secs(5),
+    };
+    let subscribed = a.relay.subscribe("s/7/1/input/x", "events", preferences);
+    let mut received = soon("input", subscribed).await.unwrap();
+    let group = events.append_group().unwrap();
+    let stamp = moq_net::Timestamp::from_millis(1).unwrap();
+    group.clone().write_frame(stamp, "key").unwrap();
+    let frame = soon("event", received.next()).await.unwrap().unwrap();
+    assert_eq!(frame.payload, "key");
+    drop(screen);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_link_is_replaced_by_the_way_around() {
+    let world = World::default();
+    let [a, b, c] = [1, 2, 3].map(|hop| world.node(hop));
+    let (_near, near) = watch::channel(1);
+    let (_far, far) = watch::channel(10);
+    let direct = b.dial(&a, near);
+    b.dial(&c, far.clone());
+    c.dial(&a, far);
+    for (from, to) in [(&b, &a), (&b, &c), (&c, &a)] {
+        from.linked(to).await;
+    }
+    let publisher = Publisher::start(&a);
+    let mut watch = Watch::start(&b).await;
+    watch.read(30).await;
+    assert_eq!(watching_over(&c, &b), 0);
+    direct.cancel();
+    until("cut", || {
+        b.relay.connections().iter().all(|l| l.peer != Some(a.hop))
+    })
+    .await;
+    watch.read(60).await;
+    assert_eq!(watch.lost, 0);
+    assert!(
+        watching_over(&c, &b) > 0,
+        "nothing came over the third node"
+    );
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_moves_those_who_watch_without_a_gap() {
+    let world = World::default();
+    let [a, b, c] = [1, 2, 3].map(|hop| world.node(hop));
+    let (price, near) = watch::channel(1);
+    let (_far, far) = watch::channel(10);
+    b.dial(&a, near);
+    b.dial(&c, far.clone());
+    c.dial(&a, far);
+    for (from, to) in [(&b, &a), (&b, &c), (&c, &a)] {
+        from.linked(to).await;
+    }
+    let publisher = Publisher::start(&a);
+    let mut watch = Watch::start(&b).await;
+    watch.read(30).await;
+    assert_eq!(watching_over(&c, &b), 0);
+
+    price.send(100).unwrap();
+    until("re-priced", || costs(&b, a.hop) == [Some(100)]).await;
+    let moved = async {
+        while watching_over(&c, &b) == 0 {
+            watch.read(1).await;
+        }
+    };
+    soon("moved", moved).await;
+    watch.read(60).await;
+    assert_eq!(watch.lost, 0);
+
+    price.send(1).unwrap();
+    until("re-priced back", || costs(&b, a.hop) == [Some(1)]).await;
+    watch.read(60).await;
+    assert_eq!(watch.lost, 0);
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_restarts_is_dialled_again() {
+    let world = World::default();
+    let (a, b) = (world.node(1), world.node(2));
+    let (_cost, one) = watch::channel(1);
+    b.dial(&a, one);
+    b.linked(&a).await;
+    for link in a.relay.connections() {
+        a.relay.close(link.id);
+    }
+    until("down", || b.relay.connections().is_empty()).await;
+    b.linked(&a).await;
+}
+
+fn costs(node: &Node, peer: Hop) -> Vec<Option<u64>> {
+    let links = node.relay.connections().into_iter();
+    links
+        .filter(|c| c.peer == Some(peer))
+        .map(|c| c.cost)
+        .collect()
+}
+
+/// What `from` has sent to `to` beyond announcements, in frames.
+fn watching_over(from: &Node, to: &Node) -> u64 {
+    let links = from.relay.connections().into_iter();
+    let sent = links
+        .filter(|l| l.peer == Some(to.hop))
+        .filter_map(|l| l.sent);
+    sent.map(|bytes| bytes.get().saturating_sub(30_000) / 5_000)
+        .sum()
+}
+
+fn publish(node: &Node, options: TrackOptions) -> (Broadcast, Track) {
+    let screen = node.relay.publish("s/7/1/screen").unwrap();
+    let video = screen.track("video", options).unwrap();
+    screen.announce().unwrap();
+    (screen, video)
+}
+
+/// Publishes a numbered frame every 5 ms, ten to a group.
+struct Publisher {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Publisher {
+    fn start(node: &Node) -> Self {
+        let (screen, mut video) = publish(node, KEEP);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            let _kept = screen;
+            for n in 0.. {
+                let place = [Place::SameGroup, Place::NewGroup][usize::from(n % 10 == 0)];
+                video.write(place, at(n), numbered(n, 5_000)).unwrap();
+                tokio::select! {
+                    () = stopped.cancelled() => break,
+                    () = tokio::time::sleep(Duration::from_millis(5)) => {}
+                }
+            }
+        });
+        Self { stop, tasks }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Reads the numbered frames at a node and counts those that never came.
+struct Watch {
+    frames: relay::subscribe::Subscription,
+    last: Option<u32>,
+    lost: u32,
+}
+
+impl Watch {
+    async fn start(node: &Node) -> Self {
+        let preferences = Preferences {
+            priority: priority::VIDEO,
+            max_age: Duration::from_secs(20),
+        };
+        let subscribed = node.relay.subscribe("s/7/1/screen", "video", preferences);
+        Self {
+            frames: soon("subscription", subscribed).await.unwrap(),
+            last: None,
+            lost: 0,
+        }
+    }
+
+    async fn read(&mut self, frames: u32) {
+        for _ in 0..frames {
+            let frame = soon("frame", self.frames.next()).await.unwrap().unwrap();
+            let n = number(&frame.payload);
+            if let Some(last) = self.last {
+                assert!(n > last, "frame {n} after {last}");
+                self.lost += n - last - 1;
+            }
+            self.last = Some(n);
+        }
+    }
+}
+
+fn numbered(n: u32, size: usize) -> Bytes {
+    let mut payload = vec![0; size];
+    payload[..4].copy_from_slice(&n.to_le_bytes());
+    payload.into()
+}
+
+fn number(payload: &[u8]) -> u32 {
+    u32::from_le_bytes(payload[..4].try_into().unwrap())
+}
