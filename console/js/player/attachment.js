@@ -65,6 +65,7 @@ export class Attachment {
     this.roundTripMs = NaN;
     /** Whether any ping was ever answered. */
     this.answered = false;
+    this.answers = 0;
     /** Whether the connection ended by itself. */
     this.lost = false;
     /** @type {import("./protocol.js").CursorFrame | null} */
@@ -169,8 +170,11 @@ export class Attachment {
     const ms = performance.now() - pong.at;
     // Everything sent before is answered or lost: the track keeps only its newest groups.
     for (const id of this.pings.keys()) if (id <= pong.id) this.pings.delete(id);
-    this.roundTripMs = Number.isNaN(this.roundTripMs) ? ms : this.roundTripMs * 0.75 + ms * 0.25;
+    // The first answer also waited for the tracks to be set up, so the second replaces it.
+    const settled = this.answers > 1;
+    this.roundTripMs = settled ? this.roundTripMs * 0.75 + ms * 0.25 : ms;
     this.answered = true;
+    this.answers += 1;
     this.listener.onPong(this);
   }
 

@@ -122,7 +122,7 @@ export function missingFromBrowser() {
     return {
       title: "This browser cannot decode the picture",
       text: "It has no WebCodecs.",
-      hint: "These can: Chrome and Edge 94 or newer, Firefox 130 or newer on a computer, Safari 16.4 or newer.",
+      hint: "These can: Chrome and Edge 119 or newer, Firefox 130 or newer on a computer, Safari 17.4 or newer.",
       action: "none",
     };
   }
