@@ -1,0 +1,329 @@
+//! The screen of an X server: what changed, what it shows, how large it is.
+//!
+//! The server reports damage as a growing box; [`Screen::grab`] resets the box and copies its rows
+//! into shared memory, which so always holds the whole picture as of the last grab. Between damage
+//! nothing is asked of the server.
+//!
+//! The server must be started as large as the screen may ever get; RandR then makes it smaller and
+//! larger within that (see [`Screen::resize`]).
+
+use std::ops::Range;
+use std::time::Duration;
+
+use x11rb::connection::Connection as _;
+use x11rb::protocol::Event;
+use x11rb::protocol::damage::{self, ConnectionExt as _, Damage};
+use x11rb::protocol::randr;
+use x11rb::protocol::shm::{self, ConnectionExt as _};
+use x11rb::protocol::xfixes::{self, ConnectionExt as _};
+use x11rb::protocol::xproto::{ImageFormat, ImageOrder, Rectangle};
+
+use crate::cursor::Cursor;
+use crate::picture::Size;
+use crate::shm::Segment;
+use crate::wake::Wake;
+use crate::x11::{Link, XError};
+
+mod resize;
+
+/// A screen that is being watched.
+#[derive(Debug)]
+pub struct Screen {
+    link: Link,
+    size: Size,
+    /// The largest size ever: what the shared memory was made for.
+    max_size: Size,
+    segment: Segment,
+    segment_id: shm::Seg,
+    damage: Damage,
+    /// The box around what changed since the last grab.
+    damaged: Option<Area>,
+    cursor_changed: bool,
+    mode: Option<resize::OwnMode>,
+}
+
+/// What a grab copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grab {
+    /// The rows of the picture that may have changed.
+    pub rows: Range<u16>,
+    /// The share of the picture that may have changed, 0 to 1.
+    pub changed: f32,
+}
+
+/// A box by its edges; the right and lower edges are outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Area {
+    left: u16,
+    top: u16,
+    right: u16,
+    bottom: u16,
+}
+
+impl Screen {
+    /// Connects to the X server `display` (such as `:7`) and begins to watch its screen. Blocks for
+    /// a few round trips.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, lacks an extension or has no 32-bit true-colour screen.
+    pub fn connect(display: &str) -> Result<Self, XError> {
+        let link = Link::connect(display)?;
+        let connection = &link.connection;
+        for extension in [
+            shm::X11_EXTENSION_NAME,
+            damage::X11_EXTENSION_NAME,
+            xfixes::X11_EXTENSION_NAME,
+            randr::X11_EXTENSION_NAME,
+        ] {
+            link.need(extension)?;
+        }
+        let shm = connection.shm_query_version()?.reply()?;
+        if (shm.major_version, shm.minor_version) < (1, 2) {
+            return Err(XError::Lacks {
+                what: "MIT-SHM 1.2",
+            });
+        }
+        connection.damage_query_version(1, 1)?.reply()?;
+        connection.xfixes_query_version(5, 0)?.reply()?;
+        check_pixels(&link)?;
+
+        let (width, height) = {
+            let screen = link.screen();
+            (screen.width_in_pixels, screen.height_in_pixels)
+        };
+        let max_size = resize::max_size(&link)?;
+        let (segment, fd) = Segment::new(max_size.area() * 4).map_err(|source| XError::System {
+            what: "share memory with the X server",
+            source,
+        })?;
+        let segment_id = connection.generate_id()?;
+        connection.shm_attach_fd(segment_id, fd, false)?.check()?;
+        let damage = connection.generate_id()?;
+        let level = damage::ReportLevel::BOUNDING_BOX;
+        connection
+            .damage_create(damage, link.root, level)?
+            .check()?;
+        let mask = xfixes::CursorNotifyMask::DISPLAY_CURSOR;
+        connection
+            .xfixes_select_cursor_input(link.root, mask)?
+            .check()?;
+
+        let mut screen = Self {
+            link,
+            size: Size::new(width, height).within(max_size),
+            max_size,
+            segment,
+            segment_id,
+            damage,
+            damaged: None,
+            cursor_changed: true,
+            mode: None,
+        };
+        screen.invalidate();
+        Ok(screen)
+    }
+
+    /// The size now.
+    pub const fn size(&self) -> Size {
+        self.size
+    }
+
+    /// The largest size that [`resize`](Self::resize) can give: what the server was started with.
+    pub const fn max_size(&self) -> Size {
+        self.max_size
+    }
+
+    /// Takes in what the server has to say, without blocking. Says whether something changed since
+    /// the last grab.
+    ///
+    /// # Errors
+    /// If the server has gone.
+    pub fn update(&mut self) -> Result<bool, XError> {
+        self.link.connection.flush()?;
+        while let Some(event) = self.link.connection.poll_for_event()? {
+            match event {
+                Event::DamageNotify(event) => self.add_damage(event.area),
+                Event::XfixesCursorNotify(_) => self.cursor_changed = true,
+                // Errors of requests that were not waited for, and events not asked for.
+                event => tracing::debug!(?event, "unexpected word of the X server"),
+            }
+        }
+        Ok(self.damaged.is_some())
+    }
+
+    /// Waits until the server says something, the bell rings or the time is over. Call
+    /// [`update`](Self::update) before: what was already read is not waited for.
+    pub(crate) fn wait(&self, wake: &Wake, timeout: Option<Duration>) -> Result<(), XError> {
+        wake.wait(self.link.fd(), timeout)
+            .map_err(|source| XError::System {
+                what: "wait",
+                source,
+            })
+    }
+
+    /// Declares the whole picture changed.
+    pub fn invalidate(&mut self) {
+        self.damaged = Some(Area {
+            left: 0,
+            top: 0,
+            right: self.size.width(),
+            bottom: self.size.height(),
+        });
+    }
+
+    /// Copies what changed since the last grab; `None` if nothing did.
+    ///
+    /// # Errors
+    /// If the server has gone.
+    pub fn grab(&mut self) -> Result<Option<Grab>, XError> {
+        let Some(area) = self.damaged.take() else {
+            return Ok(None);
+        };
+        // Damage that comes after this is reported anew, so nothing is lost between the two
+        // requests: at worst it is copied twice.
+        let connection = &self.link.connection;
+        connection.damage_subtract(self.damage, x11rb::NONE, x11rb::NONE)?;
+        let width = self.size.width();
+        let height = area.bottom - area.top;
+        let cookie = connection.shm_get_image(
+            self.link.root,
+            0,
+            i16::try_from(area.top).expect("screens are lower than 32768"),
+            width,
+            height,
+            !0,
+            ImageFormat::Z_PIXMAP.into(),
+            self.segment_id,
+            u32::from(area.top) * u32::from(width) * 4,
+        )?;
+        cookie.reply()?;
+        #[expect(clippy::cast_precision_loss, reason = "a share needs no 24 bits")]
+        let changed = area.pixels() as f32 / self.size.area() as f32;
+        Ok(Some(Grab {
+            rows: area.top..area.bottom,
+            changed,
+        }))
+    }
+
+    /// The whole picture as of the last grab: rows from the top, four bytes a pixel (blue, green,
+    /// red, nothing).
+    pub fn pixels(&self) -> &[u8] {
+        &self.segment.bytes()[..self.size.area() * 4]
+    }
+
+    /// Changes the size, cut to what the server allows. Returns the size it has now.
+    ///
+    /// # Errors
+    /// If the server has gone or cannot change its size.
+    pub fn resize(&mut self, size: Size) -> Result<Size, XError> {
+        let size = size.within(self.max_size);
+        if size != self.size {
+            resize::resize(&self.link, &mut self.mode, size)?;
+            self.size = size;
+            self.invalidate();
+        }
+        Ok(self.size)
+    }
+
+    /// The cursor's shape if it changed since the last call.
+    ///
+    /// # Errors
+    /// If the server has gone.
+    pub fn cursor(&mut self) -> Result<Option<Cursor>, XError> {
+        if !std::mem::take(&mut self.cursor_changed) {
+            return Ok(None);
+        }
+        let image = self.link.connection.xfixes_get_cursor_image()?.reply()?;
+        Ok(Some(Cursor::from_image(&image)))
+    }
+
+    fn add_damage(&mut self, rectangle: Rectangle) {
+        let damaged = Area::clipped(rectangle, self.size);
+        self.damaged = match (self.damaged, damaged) {
+            (Some(before), Some(now)) => Some(before.union(now)),
+            (before, now) => before.or(now),
+        };
+    }
+}
+
+/// Pictures are converted as BGRX in memory; anything else would need a path of its own.
+fn check_pixels(link: &Link) -> Result<(), XError> {
+    let setup = link.connection.setup();
+    let screen = link.screen();
+    let bits = setup
+        .pixmap_formats
+        .iter()
+        .find(|format| format.depth == screen.root_depth)
+        .map(|format| format.bits_per_pixel);
+    let red = screen
+        .allowed_depths
+        .iter()
+        .flat_map(|depth| &depth.visuals)
+        .find(|visual| visual.visual_id == screen.root_visual)
+        .map(|visual| visual.red_mask);
+    let little = setup.image_byte_order == ImageOrder::LSB_FIRST;
+    if bits == Some(32) && red == Some(0x00ff_0000) && little {
+        Ok(())
+    } else {
+        Err(XError::Lacks {
+            what: "a screen with 32 bits per pixel",
+        })
+    }
+}
+
+impl Area {
+    /// A rectangle within a screen, if any of it is.
+    fn clipped(rectangle: Rectangle, size: Size) -> Option<Self> {
+        let edge = |start: i16, len: u16, most: u16| {
+            let end = i32::from(start) + i32::from(len);
+            let cut = |at: i32| u16::try_from(at.clamp(0, most.into())).unwrap_or(most);
+            (cut(start.into()), cut(end))
+        };
+        let (left, right) = edge(rectangle.x, rectangle.width, size.width());
+        let (top, bottom) = edge(rectangle.y, rectangle.height, size.height());
+        (left < right && top < bottom).then_some(Self {
+            left,
+            top,
+            right,
+            bottom,
+        })
+    }
+
+    fn union(self, other: Self) -> Self {
+        Self {
+            left: self.left.min(other.left),
+            top: self.top.min(other.top),
+            right: self.right.max(other.right),
+            bottom: self.bottom.max(other.bottom),
+        }
+    }
+
+    fn pixels(self) -> u32 {
+        u32::from(self.right - self.left) * u32::from(self.bottom - self.top)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_clipped_to_the_screen() {
+        let size = Size::new(640, 480);
+        let clip = |x, y, width, height| {
+            let rectangle = Rectangle {
+                x,
+                y,
+                width,
+                height,
+            };
+            Area::clipped(rectangle, size)
+                .map(|area| [area.left, area.top, area.right, area.bottom])
+        };
+        assert_eq!(clip(10, 20, 30, 40), Some([10, 20, 40, 60]));
+        assert_eq!(clip(-10, -20, 30, 40), Some([0, 0, 20, 20]));
+        assert_eq!(clip(600, 0, u16::MAX, u16::MAX), Some([600, 0, 640, 480]));
+        assert_eq!(clip(640, 0, 10, 10), None);
+        assert_eq!(clip(i16::MIN, 0, 10, 10), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! The seat at a screen: the thread that hands input in and speaks of the clipboard. It has its own
+//! connection, so that a key never waits for a picture to be encoded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use model::input::{InputEvent, InputSeq};
+use tokio::sync::watch;
+use x11rb::connection::Connection as _;
+
+use crate::clipboard::Clipboard;
+use crate::input::Hands;
+use crate::picture::Size;
+use crate::wake::Orders;
+use crate::x11::{Link, XError};
+
+/// Events that wait at most: seconds of the fastest mouse. Beyond, the X server hangs, and what
+/// comes later is worth more than what came before.
+const EVENTS_MAX: usize = 2048;
+
+/// What the seat is to do.
+#[derive(Debug, Default)]
+pub(crate) struct SeatOrders {
+    events: VecDeque<InputEvent>,
+    /// Let go of everything before the events.
+    release: bool,
+    /// The numbers of events begin anew.
+    left: bool,
+    stop: bool,
+}
+
+impl SeatOrders {
+    pub(crate) fn add(&mut self, events: Vec<InputEvent>) {
+        if self.events.len() + events.len() > EVENTS_MAX {
+            tracing::warn!("input is not taken by the X server; forgotten");
+            self.events.clear();
+            self.release = true; // a key whose release was forgotten would be held for ever
+        }
+        self.events.extend(events.into_iter().take(EVENTS_MAX));
+    }
+
+    /// The terminal has gone: what it still wanted is void, what it held is let go.
+    pub(crate) fn leave(&mut self) {
+        self.events.clear();
+        self.release = true;
+        self.left = true;
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.stop = true;
+    }
+}
+
+/// What the seat shares with the thread that captures.
+#[derive(Debug)]
+pub(crate) struct SeatShared {
+    pub(crate) orders: Orders<SeatOrders>,
+    /// The number of the last event handed to the X server.
+    injected: AtomicU32,
+    /// The screen's size: width in the upper half, height in the lower.
+    size: AtomicU32,
+}
+
+impl SeatShared {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            orders: Orders::new()?,
+            injected: AtomicU32::new(0),
+            size: AtomicU32::new(0),
+        })
+    }
+
+    pub(crate) fn injected(&self) -> InputSeq {
+        InputSeq(self.injected.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_size(&self, size: Size) {
+        let packed = u32::from(size.width()) << 16 | u32::from(size.height());
+        self.size.store(packed, Ordering::Release);
+    }
+
+    fn size(&self) -> Size {
+        let packed = self.size.load(Ordering::Acquire);
+        let half = |half: u32| u16::try_from(half & 0xffff).expect("it was cut to 16 bits");
+        Size::new(half(packed >> 16), half(packed))
+    }
+}
+
+/// The seat.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    link: Link,
+    hands: Hands,
+    clipboard: Clipboard,
+    copied: watch::Sender<Option<Arc<str>>>,
+}
+
+impl Seat {
+    pub(crate) fn open(
+        display: &str,
+        gamepad: &BTreeMap<u8, String>,
+        copied: watch::Sender<Option<Arc<str>>>,
+    ) -> Result<Self, XError> {
+        let link = Link::connect(display)?;
+        Ok(Self {
+            hands: Hands::new(&link, gamepad)?,
+            clipboard: Clipboard::new(&link)?,
+            link,
+            copied,
+        })
+    }
+
+    /// Runs until told to stop or the X server goes.
+    pub(crate) fn run(mut self, shared: &SeatShared) -> Result<(), XError> {
+        loop {
+            let orders = shared.orders.take();
+            if orders.stop {
+                self.hands.release(&self.link)?;
+                self.link.connection.flush()?;
+                return Ok(());
+            }
+            if orders.release {
+                self.hands.release(&self.link)?;
+            }
+            if orders.left {
+                shared.injected.store(0, Ordering::Release);
+            }
+            self.inject(&orders.events, shared)?;
+            self.listen()?;
+            shared
+                .orders
+                .wake
+                .wait(self.link.fd(), None)
+                .map_err(|source| XError::System {
+                    what: "wait",
+                    source,
+                })?;
+        }
+    }
+
+    /// Reads until there is nothing left to read or to write: only then can the thread wait.
+    fn listen(&mut self) -> Result<(), XError> {
+        loop {
+            self.link.connection.flush()?;
+            let Some(event) = self.link.connection.poll_for_event()? else {
+                return Ok(());
+            };
+            if let Some(text) = self.clipboard.handle(&self.link, &event)? {
+                self.copied.send_replace(Some(text));
+            }
+        }
+    }
+
+    fn inject(&mut self, events: &VecDeque<InputEvent>, shared: &SeatShared) -> Result<(), XError> {
+        let size = shared.size();
+        for event in events {
+            self.hands.inject(&self.link, event, size)?;
+            if let InputEvent::Clipboard { text, .. } = event {
+                self.clipboard.offer(&self.link, text)?;
+            }
+        }
+        self.link.connection.flush()?;
+        // After the flush: a picture that is captured from here on comes after these events in the
+        // X server's own order.
+        if let Some(seq) = events.iter().rev().find_map(InputEvent::seq) {
+            shared.injected.store(seq.0, Ordering::Release);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,334 @@
+//! From a key to a decoded picture, and everything that may happen on the way.
+
+use std::time::{Duration, Instant};
+
+use logic::content::Mode;
+use model::Bitrate;
+use model::input::{InputEvent, InputSeq};
+use model::manifest::Content;
+use render::encoder::FrameRate;
+use render::picture::{Scale, Size};
+use render::pipeline::{Pipeline, PipelineError};
+use x11rb::protocol::xproto::ConnectionExt as _;
+
+use crate::support::app::{App, EVEN, ODD};
+use crate::support::{Viewer, Xvfb, config, eventually};
+
+const HD: Size = Size::new(1280, 720);
+
+fn key(seq: u32, down: bool) -> InputEvent {
+    InputEvent::Key {
+        seq: InputSeq(seq),
+        code: "KeyA".into(),
+        down,
+    }
+}
+
+#[test]
+fn a_key_turns_up_in_the_decoded_picture_with_its_number() {
+    let xvfb = Xvfb::start(HD);
+    let _app = App::start(&xvfb.display);
+    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    viewer.handle.resume();
+    let first = viewer.next();
+    assert!(first.keyframe, "a stream begins with a keyframe");
+    viewer.until(|_, picture| picture.shows(640, 360, EVEN));
+
+    for (seq, colour) in [(1, ODD), (3, EVEN), (5, ODD)] {
+        viewer
+            .handle
+            .input(vec![key(seq, true), key(seq + 1, false)]);
+        let frame = viewer.until(|_, picture| picture.shows(640, 360, colour));
+        assert_eq!(frame.input_seq, InputSeq(seq + 1));
+        assert!(frame.encode_time < Duration::from_secs(1));
+    }
+    viewer.handle.release_all();
+    viewer.handle.input(vec![key(1, true), key(2, false)]);
+    let frame = viewer.until(|_, picture| picture.shows(640, 360, EVEN));
+    assert_eq!(frame.input_seq, InputSeq(2), "another terminal counts anew");
+}
+
+#[test]
+fn a_resting_screen_gives_nothing_and_a_moving_pointer_no_picture() {
+    let xvfb = Xvfb::start(HD);
+    let app = App::start(&xvfb.display);
+    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    assert_eq!(viewer.until_quiet(), 0, "paused from the start");
+    viewer.handle.resume();
+    viewer.until_quiet();
+    for step in 1..=10_u8 {
+        let at = f32::from(step) / 20.0;
+        viewer.handle.input(vec![InputEvent::Move {
+            seq: InputSeq(step.into()),
+            x: at,
+            y: at,
+        }]);
+    }
+    eventually("the pointer moves", || {
+        let pointer = app.connection.query_pointer(app.window).unwrap();
+        (pointer.reply().unwrap().win_x == 640).then_some(())
+    });
+    assert_eq!(viewer.until_quiet(), 0, "the terminal draws the cursor");
+
+    viewer.handle.pause();
+    app.fill(0, 0, 1280, 720, ODD);
+    assert_eq!(viewer.until_quiet(), 0, "paused");
+    viewer.handle.resume();
+    assert!(viewer.next().keyframe);
+    viewer.until(|_, picture| picture.shows(100, 100, ODD));
+}
+
+#[test]
+fn a_keyframe_comes_when_asked_for_even_from_a_resting_screen() {
+    let xvfb = Xvfb::start(HD);
+    let app = App::start(&xvfb.display);
+    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    viewer.handle.resume();
+    viewer.until_quiet();
+    for _ in 0..5 {
+        viewer.handle.request_keyframe();
+    }
+    assert!(viewer.next().keyframe);
+    let more = (0..).map_while(|_| viewer.next_within(Duration::from_millis(600)));
+    let keyframes = more.filter(|frame| frame.keyframe).count();
+    assert!(
+        keyframes <= 1,
+        "{keyframes} more for requests of one moment"
+    );
+    assert!(viewer.shown.as_ref().unwrap().shows(640, 360, EVEN));
+
+    app.fill(600, 300, 80, 80, ODD);
+    let frame = viewer.until(|_, picture| picture.shows(640, 340, ODD));
+    assert!(!frame.keyframe, "a small change is a small frame");
+    assert!(frame.data.len() < 4_000, "{} bytes", frame.data.len());
+}
+
+#[test]
+fn the_screen_takes_another_size_and_comes_back() {
+    let xvfb = Xvfb::start(Size::new(1600, 900));
+    let app = App::start(&xvfb.display);
+    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    let root_size = || {
+        let geometry = app.connection.get_geometry(app.window).unwrap();
+        let root = geometry.reply().unwrap().root;
+        let root = app.connection.get_geometry(root).unwrap().reply().unwrap();
+        (root.width, root.height)
+    };
+    assert_eq!(
+        root_size(),
+        (1280, 720),
+        "smaller than the server was started"
+    );
+    viewer.handle.resume();
+    let first = viewer.next();
+    assert_eq!((first.size, first.keyframe), (HD, true));
+
+    for (wanted, given) in [
+        (Size::new(1000, 700), Size::new(1000, 700)),
+        (Size::new(1600, 900), Size::new(1600, 900)),
+        (Size::new(801, 601), Size::new(800, 600)),
+        (Size::new(4000, 4000), Size::new(1600, 900)),
+        (Size::new(1000, 700), Size::new(1000, 700)),
+        (HD, HD),
+    ] {
+        viewer.handle.input(vec![InputEvent::Resize {
+            seq: InputSeq(1),
+            width: wanted.width(),
+            height: wanted.height(),
+        }]);
+        let frame = viewer.until(|frame, _| frame.size == given);
+        assert!(frame.keyframe, "another size begins anew");
+        assert_eq!(root_size(), (given.width(), given.height()));
+        assert_eq!(*viewer.outputs.size.borrow(), given);
+        app.resize(given.width(), given.height());
+        app.fill(0, 0, given.width(), given.height(), ODD);
+        let (right, bottom) = (given.width() - 4, given.height() - 4);
+        viewer.until(|_, picture| picture.shows(right.into(), bottom.into(), ODD));
+    }
+}
+
+#[test]
+fn pictures_are_scaled_down_on_demand() {
+    let xvfb = Xvfb::start(HD);
+    let app = App::start(&xvfb.display);
+    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    app.fill(640, 0, 640, 720, ODD);
+    viewer.handle.resume();
+    for (scale, expected) in [
+        (Scale::Half, Size::new(640, 360)),
+        (Scale::ThreeQuarters, Size::new(960, 540)),
+        (Scale::Full, HD),
+    ] {
+        viewer.handle.set_scale(scale);
+        viewer.handle.request_keyframe();
+        let frame = viewer.until(|frame, _| frame.size == expected);
+        assert!(frame.keyframe);
+        let picture = viewer.shown.as_ref().unwrap();
+        let (middle, bottom) = (picture.width / 2, picture.height - 4);
+        assert!(picture.shows(middle - 12, bottom, EVEN), "{scale:?} left");
+        assert!(picture.shows(middle + 12, bottom, ODD), "{scale:?} right");
+    }
+}
+
+#[test]
+fn a_lower_bitrate_makes_smaller_frames() {
+    let xvfb = Xvfb::start(HD);
+    let app = App::start(&xvfb.display);
+    let mut config = config(&xvfb.display, HD);
+    config.content = Content::Motion;
+    config.bitrate = Bitrate::kbps(20_000);
+    let mut viewer = Viewer::start(config);
+    viewer.handle.resume();
+    let mut seed = 0;
+    let mut mean_of = |viewer: &mut Viewer, frames: usize| {
+        let mut bytes = 0;
+        for _ in 0..frames {
+            seed += 7;
+            app.scribble(seed);
+            bytes += viewer.next().data.len();
+        }
+        bytes / frames
+    };
+    mean_of(&mut viewer, 10);
+    let before = mean_of(&mut viewer, 30);
+    viewer.handle.set_bitrate(Bitrate::kbps(2_000));
+    mean_of(&mut viewer, 10);
+    let after = mean_of(&mut viewer, 30);
+    assert!(after * 2 < before, "{before} bytes, then {after}");
+}
+
+#[test]
+fn frames_come_no_faster_than_the_rate() {
+    let xvfb = Xvfb::start(HD);
+    let app = App::start(&xvfb.display);
+    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    viewer.handle.set_max_fps(FrameRate::per_second(10));
+    viewer.handle.resume();
+    viewer.until_quiet();
+    let start = Instant::now();
+    let mut frames = 0;
+    let mut colour = 0;
+    while start.elapsed() < Duration::from_secs(2) {
+        colour += 0x1003;
+        app.fill(0, 0, 64, 64, colour);
+        while viewer.next_within(Duration::from_millis(1)).is_some() {
+            frames += 1;
+        }
+    }
+    assert!((10..=24).contains(&frames), "{frames} in two seconds");
+}
+
+#[test]
+fn a_slow_receiver_gets_the_newest_and_no_gap() {
+    let xvfb = Xvfb::start(HD);
+    let app = App::start(&xvfb.display);
+    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    viewer.handle.resume();
+    viewer.until_quiet();
+    for colour in 0..100 {
+        app.fill(0, 0, 64, 64, colour * 0x01_0203);
+        std::thread::sleep(Duration::from_millis(10)); // an app that draws at its own pace
+    }
+    app.fill(0, 0, 64, 64, ODD);
+    let mut frames = 0;
+    // Every frame is decoded on the way, and the decoder complains about gaps.
+    viewer.until(|_, picture| {
+        frames += 1;
+        picture.shows(32, 32, ODD)
+    });
+    assert!(frames <= 8, "{frames} frames waited");
+}
+
+#[test]
+fn a_still_picture_gets_sharp_and_then_silent() {
+    let xvfb = Xvfb::start(HD);
+    let app = App::start(&xvfb.display);
+    let mut config = config(&xvfb.display, HD);
+    config.bitrate = Bitrate::kbps(3_000);
+    let mut viewer = Viewer::start(config);
+    viewer.handle.resume();
+    viewer.next();
+    for seed in 0..20 {
+        app.scribble(seed);
+        viewer.next();
+    }
+    let mut last = None;
+    let mut before = None;
+    while let Some(frame) = viewer.next_within(Duration::from_millis(900)) {
+        before.get_or_insert(frame.quantizer);
+        last = Some(frame.quantizer);
+    }
+    let (before, last) = (before.unwrap(), last.unwrap());
+    assert!(last < before, "quantizer {before}, then {last}");
+    assert_eq!(viewer.until_quiet(), 0);
+}
+
+#[test]
+fn the_mode_follows_what_the_screen_shows() {
+    let xvfb = Xvfb::start(HD);
+    let app = App::start(&xvfb.display);
+    let mut config = config(&xvfb.display, HD);
+    config.content = Content::Auto;
+    let mut viewer = Viewer::start(config);
+    viewer.handle.resume();
+    assert_eq!(viewer.next().mode, Mode::Text);
+    let mut colour = 0;
+    let frame = viewer.until(|frame, _| {
+        colour += 0x02_0305;
+        app.fill(0, 0, 1280, 720, colour & 0xff_ffff);
+        frame.mode == Mode::Motion
+    });
+    assert!(frame.keyframe);
+}
+
+#[test]
+fn the_cursor_comes_beside_the_picture() {
+    let xvfb = Xvfb::start(HD);
+    let app = App::start(&xvfb.display);
+    let viewer = Viewer::start(config(&xvfb.display, HD));
+    viewer.handle.resume();
+    let shape = || viewer.outputs.cursor.borrow().clone();
+    let first = eventually("a first shape", shape);
+    assert_eq!(
+        first.rgba.len(),
+        usize::from(first.width) * usize::from(first.height) * 4
+    );
+    viewer.handle.input(vec![InputEvent::Move {
+        seq: InputSeq(1),
+        x: 0.5,
+        y: 0.5,
+    }]);
+    app.hide_cursor();
+    eventually("a hidden cursor", || {
+        shape().filter(|cursor| !cursor.visible)
+    });
+    app.show_cross();
+    let cross = eventually("a visible cursor", || {
+        shape().filter(|cursor| cursor.visible)
+    });
+    assert!(cross.hot_x > 0 && cross.hot_y > 0, "{cross:?}");
+}
+
+#[test]
+fn the_end_is_told_with_its_cause() {
+    let mut xvfb = Xvfb::start(HD);
+    let viewer = Viewer::start(config(&xvfb.display, HD));
+    viewer.handle.resume();
+    xvfb.kill();
+    let ended = viewer.runtime.block_on(viewer.outputs.ended).unwrap();
+    assert!(matches!(ended, Err(PipelineError::Screen(_))), "{ended:?}");
+
+    let missing = Pipeline::start(config(&xvfb.display, HD));
+    assert!(matches!(missing, Err(PipelineError::Screen(_))));
+
+    let xvfb = Xvfb::start(HD);
+    let viewer = Viewer::start(config(&xvfb.display, HD));
+    viewer.handle.stop();
+    let ended = viewer.runtime.block_on(viewer.outputs.ended).unwrap();
+    assert!(ended.is_ok(), "{ended:?}");
+    drop(viewer.handle);
+    let viewer = Viewer::start(config(&xvfb.display, HD));
+    drop(viewer.handle);
+    let ended = viewer.runtime.block_on(viewer.outputs.ended).unwrap();
+    assert!(ended.is_ok(), "{ended:?}");
+}
