@@ -1,0 +1,102 @@
+//! Who may do what at this node's door: terminals by their ticket, nodes by their certificate.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use mesh::identity::Identity;
+use model::{Epoch, SessionId};
+use relay::{Authorize, Grant, Hop, NodePeer, Refusal, Scope};
+
+/// The names of one session's broadcasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Paths {
+    session: SessionId,
+    epoch: Epoch,
+}
+
+impl Paths {
+    pub(crate) const fn new(session: SessionId, epoch: Epoch) -> Self {
+        Self { session, epoch }
+    }
+
+    /// Also what connections of this session are called.
+    pub(crate) fn root(self) -> String {
+        format!("s/{}/{}", self.session, self.epoch)
+    }
+
+    /// What the app's node publishes.
+    pub(crate) fn screen(self) -> String {
+        format!("{}/screen", self.root())
+    }
+
+    /// Under which each connection of the terminal publishes.
+    pub(crate) fn input(self) -> String {
+        format!("{}/input", self.root())
+    }
+}
+
+/// Checks tickets and certificates without asking the center.
+pub(crate) struct Grants {
+    identity: Arc<Identity>,
+}
+
+impl Grants {
+    pub(crate) const fn new(identity: Arc<Identity>) -> Self {
+        Self { identity }
+    }
+}
+
+impl Authorize for Grants {
+    fn terminal(&self, path_and_query: &str, _remote: SocketAddr) -> Result<Grant, Refusal> {
+        let token = token(path_and_query).ok_or(Refusal("no token".into()))?;
+        let claims = self
+            .identity
+            .verifier()
+            .verify(token, SystemTime::now())
+            .map_err(|error| Refusal(error.to_string().into()))?;
+        let paths = Paths::new(claims.session, claims.epoch);
+        Ok(Grant {
+            publish: vec![Scope::Under(paths.input())],
+            subscribe: vec![Scope::Exactly(paths.screen())],
+            label: paths.root(),
+            lifetime: None,
+        })
+    }
+
+    fn node(&self, connection: &quinn::Connection) -> Result<NodePeer, Refusal> {
+        let node = mesh::tls::peer_node_id(connection).ok_or(Refusal("not a node".into()))?;
+        let hop = Hop::try_from(node.0).map_err(|_| Refusal("not a node".into()))?;
+        Ok(NodePeer {
+            hop,
+            label: node.to_string(),
+        })
+    }
+}
+
+/// The token in an address such as `/moq?token=…`.
+fn token(path_and_query: &str) -> Option<&str> {
+    let (_, query) = path_and_query.split_once('?')?;
+    query.split('&').find_map(|it| it.strip_prefix("token="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_found_in_any_place() {
+        assert_eq!(token("/moq?token=a.b"), Some("a.b"));
+        assert_eq!(token("/?x=1&token=a.b&y=2"), Some("a.b"));
+        for without in ["/moq", "", "/moq?tokens=a", "?"] {
+            assert_eq!(token(without), None, "{without}");
+        }
+    }
+
+    #[test]
+    fn names_belong_to_one_session_and_epoch() {
+        let paths = Paths::new(SessionId(0xab), Epoch(3));
+        assert_eq!(paths.screen(), "s/ab/3/screen");
+        assert_eq!(paths.input(), "s/ab/3/input");
+    }
+}
