@@ -16,7 +16,7 @@ use x11rb::protocol::xproto::{
 use x11rb::protocol::xtest::{self, ConnectionExt as _};
 
 use crate::picture::Size;
-use crate::x11::{Link, XError};
+use crate::x11::{Link, XError, XServer};
 
 mod text;
 
@@ -33,7 +33,7 @@ const WHEEL_RIGHT: u8 = 7;
 ///
 /// # Errors
 /// If the name is no layout's or the program fails.
-pub fn set_layout(display: &str, layout: &str) -> Result<(), LayoutError> {
+pub fn set_layout(server: &XServer, layout: &str) -> Result<(), LayoutError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "_,()-".contains(c);
     if layout.is_empty() || layout.starts_with('-') || !layout.chars().all(fits) {
         return Err(LayoutError::Name {
@@ -41,7 +41,10 @@ pub fn set_layout(display: &str, layout: &str) -> Result<(), LayoutError> {
         });
     }
     let mut command = Command::new("setxkbmap");
-    command.args(["-display", display, "-rules", "evdev", "-layout", layout]);
+    command.args(["-display", &server.display, "-rules", "evdev", "-layout", layout]);
+    if let Some(authority) = &server.authority {
+        command.env("XAUTHORITY", &authority.file);
+    }
     let output = command.output().map_err(LayoutError::Run)?;
     if output.status.success() {
         Ok(())
@@ -275,7 +278,7 @@ mod tests {
     #[test]
     fn layouts_are_names_not_arguments() {
         for bad in ["", "-print", "us; rm", "../x"] {
-            let refused = set_layout(":0", bad);
+            let refused = set_layout(&":0".into(), bad);
             assert!(matches!(refused, Err(LayoutError::Name { .. })), "{bad}");
         }
     }

@@ -25,7 +25,7 @@ use crate::encoder::{EncoderError, FrameRate};
 use crate::picture::{Scale, Size};
 use crate::seat::{Seat, SeatShared};
 use crate::wake::Orders;
-use crate::x11::XError;
+use crate::x11::{XError, XServer};
 
 mod video;
 
@@ -36,8 +36,8 @@ pub const FRAMES_MAX: usize = 4;
 /// What a pipeline is made for.
 #[derive(Clone, Debug)]
 pub struct PipelineConfig {
-    /// The X server, such as `:7`.
-    pub display: String,
+    /// The X server.
+    pub server: XServer,
     /// The size of the screen at the start; cut to what the server was started with.
     pub size: Size,
     /// What the screen shows.
@@ -123,7 +123,7 @@ impl Pipeline {
             seat: SeatShared::new()?,
             ended: Mutex::new(Some(ended_tx)),
         });
-        let seat = Seat::open(&config.display, &config.gamepad, copied_tx)?;
+        let seat = Seat::open(&config.server, &config.gamepad, copied_tx)?;
         let (size_tx, size) = watch::channel(config.size);
         let sinks = video::Sinks {
             video: video_tx,

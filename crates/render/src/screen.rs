@@ -22,7 +22,7 @@ use crate::cursor::Cursor;
 use crate::picture::Size;
 use crate::shm::Segment;
 use crate::wake::Wake;
-use crate::x11::{Link, XError};
+use crate::x11::{Link, XError, XServer};
 
 mod resize;
 
@@ -66,8 +66,8 @@ impl Screen {
     ///
     /// # Errors
     /// If the server cannot be reached, lacks an extension or has no 32-bit true-colour screen.
-    pub fn connect(display: &str) -> Result<Self, XError> {
-        let link = Link::connect(display)?;
+    pub fn connect(server: &XServer) -> Result<Self, XError> {
+        let link = Link::connect(server)?;
         let connection = &link.connection;
         for extension in [
             shm::X11_EXTENSION_NAME,

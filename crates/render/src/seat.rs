@@ -13,7 +13,7 @@ use crate::clipboard::Clipboard;
 use crate::input::Hands;
 use crate::picture::Size;
 use crate::wake::Orders;
-use crate::x11::{Link, XError};
+use crate::x11::{Link, XError, XServer};
 
 /// Events that wait at most: seconds of the fastest mouse. Beyond, the X server hangs, and what
 /// comes later is worth more than what came before.
@@ -98,11 +98,11 @@ pub(crate) struct Seat {
 
 impl Seat {
     pub(crate) fn open(
-        display: &str,
+        server: &XServer,
         gamepad: &BTreeMap<u8, String>,
         copied: watch::Sender<Option<Arc<str>>>,
     ) -> Result<Self, XError> {
-        let link = Link::connect(display)?;
+        let link = Link::connect(server)?;
         Ok(Self {
             hands: Hands::new(&link, gamepad)?,
             clipboard: Clipboard::new(&link)?,

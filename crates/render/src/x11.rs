@@ -1,12 +1,50 @@
 //! Speaking with an X server.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::PathBuf;
 
 use x11rb::connection::{Connection as _, RequestConnection as _};
 use x11rb::errors::{ConnectError, ConnectionError, ReplyError, ReplyOrIdError};
 use x11rb::protocol::xproto::{Screen, Window};
-use x11rb::rust_connection::RustConnection;
+use x11rb::reexports::x11rb_protocol::parse_display::parse_display;
+use x11rb::rust_connection::{DefaultStream, RustConnection};
+
+/// How to reach an X server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct XServer {
+    /// Its display, such as `:7`.
+    pub display: String,
+    /// What it wants to see; `None` for a server that takes anyone.
+    pub authority: Option<Authority>,
+}
+
+/// What an X server wants to see.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// The cookie of MIT-MAGIC-COOKIE-1.
+    pub cookie: [u8; 16],
+    /// The file that programs find it in.
+    pub file: PathBuf,
+}
+
+/// A server that takes anyone.
+impl From<&str> for XServer {
+    fn from(display: &str) -> Self {
+        Self {
+            display: display.to_owned(),
+            authority: None,
+        }
+    }
+}
+
+/// Cookies stay out of logs.
+impl fmt::Debug for XServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "XServer({})", self.display)
+    }
+}
 
 /// What can go wrong with an X server. Each is the end of the pipeline that uses it.
 #[derive(Debug, thiserror::Error)]
@@ -80,12 +118,15 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn connect(display: &str) -> Result<Self, XError> {
-        let (connection, screen) =
-            RustConnection::connect(Some(display)).map_err(|source| XError::Connect {
-                display: display.into(),
-                source,
-            })?;
+    pub(crate) fn connect(server: &XServer) -> Result<Self, XError> {
+        let connected = match &server.authority {
+            None => RustConnection::connect(Some(&server.display)),
+            Some(authority) => connect_with(&server.display, authority),
+        };
+        let (connection, screen) = connected.map_err(|source| XError::Connect {
+            display: server.display.clone(),
+            source,
+        })?;
         let root = connection.setup().roots[screen].root;
         Ok(Self {
             connection,
@@ -110,4 +151,29 @@ impl Link {
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.connection.stream().as_fd()
     }
+}
+
+/// Connects with a cookie of the caller's: the library itself looks for one in our environment only.
+fn connect_with(
+    display: &str,
+    authority: &Authority,
+) -> Result<(RustConnection, usize), ConnectError> {
+    let parsed = parse_display(Some(display))?;
+    let screen = usize::from(parsed.screen);
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in parsed.connect_instruction() {
+        match DefaultStream::connect(&address) {
+            Ok((stream, _)) => {
+                let connection = RustConnection::connect_to_stream_with_auth_info(
+                    stream,
+                    screen,
+                    b"MIT-MAGIC-COOKIE-1".to_vec(),
+                    authority.cookie.to_vec(),
+                )?;
+                return Ok((connection, screen));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last.into())
 }

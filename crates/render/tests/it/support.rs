@@ -61,7 +61,7 @@ impl Drop for Xvfb {
 
 pub(crate) fn config(display: &str, size: Size) -> PipelineConfig {
     PipelineConfig {
-        display: display.into(),
+        server: display.into(),
         size,
         content: Content::Text,
         bitrate: Bitrate::kbps(8_000),
