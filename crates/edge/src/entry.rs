@@ -56,11 +56,11 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) async fn bind(shared: &Arc<Shared>) -> Result<Self, EdgeError> {
         let credentials = shared.identity.credentials();
-        let quic = mesh::tls::entry_quic(credentials, &shared.certificate, &[])
-            .map_err(EdgeError::Tls)?;
+        let quic =
+            mesh::tls::entry_quic(credentials, &shared.certificate, &[]).map_err(EdgeError::Tls)?;
         let quic = relay::transport::server_config(quic)?;
-        let tls = mesh::tls::entry_https(&shared.certificate, &[b"http/1.1"])
-            .map_err(EdgeError::Tls)?;
+        let tls =
+            mesh::tls::entry_https(&shared.certificate, &[b"http/1.1"]).map_err(EdgeError::Tls)?;
         let (endpoint, listener) = bind_both(shared.config.listen, quic).await?;
         let address = listener.local_addr().map_err(|source| EdgeError::Listen {
             address: shared.config.listen,
@@ -92,7 +92,9 @@ impl Entry {
     ) {
         let relay = shared.relay.clone();
         let endpoint = self.endpoint.clone();
-        shared.tracker.spawn(async move { relay.serve(endpoint).await });
+        shared
+            .tracker
+            .spawn(async move { relay.serve(endpoint).await });
         let renewing = renew(Arc::clone(&shared));
         let plain = shared.certificate.sha256().is_some();
         let door = Door {
@@ -106,7 +108,8 @@ impl Entry {
             () = stop.cancelled() => {}
         }
         // Those who are still here read why it closed.
-        self.endpoint.close(quinn::VarInt::from_u32(0), b"the node is shutting down");
+        self.endpoint
+            .close(quinn::VarInt::from_u32(0), b"the node is shutting down");
     }
 }
 
@@ -261,8 +264,11 @@ async fn metrics(State(context): State<Context>) -> Response {
 /// The player itself is served by the center.
 async fn play(State(context): State<Context>, Path(app): Path<String>) -> Response {
     match app.parse::<AppName>() {
-        Ok(app) => Redirect::temporary(&format!("http://{}/play/{app}", context.shared.config.center))
-            .into_response(),
+        Ok(app) => Redirect::temporary(&format!(
+            "http://{}/play/{app}",
+            context.shared.config.center
+        ))
+        .into_response(),
         Err(error) => (StatusCode::NOT_FOUND, format!("{error}\n")).into_response(),
     }
 }
@@ -292,7 +298,9 @@ async fn moq(
                 .and_then(|it| it.to_str().ok())
                 .unwrap_or_default()
                 .to_owned();
-            relay.websocket(admission, &protocol, messages(socket)).await;
+            relay
+                .websocket(admission, &protocol, messages(socket))
+                .await;
         })
 }
 
@@ -308,7 +316,9 @@ fn messages(
             message.map(|message| match message {
                 ws::Message::Binary(data) => Message::Binary(data),
                 ws::Message::Ping(_) => Message::Ping,
-                ws::Message::Text(_) | ws::Message::Pong(_) | ws::Message::Close(_) => Message::Other,
+                ws::Message::Text(_) | ws::Message::Pong(_) | ws::Message::Close(_) => {
+                    Message::Other
+                }
             })
         })
         .with(|message| {

@@ -43,6 +43,8 @@ pub enum EdgeError {
     #[error("read the join token; `selvedge node token` makes one")]
     JoinToken(#[from] mesh::join::JoinTokenError),
     /// There is neither a certificate nor a token.
-    #[error("this node has not joined yet: give it a token with --join; `selvedge node token` makes one")]
+    #[error(
+        "this node has not joined yet: give it a token with --join; `selvedge node token` makes one"
+    )]
     NotJoined,
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use api::link::{FromNode, NodeApp, Plan, PlannedRelease, ReleaseWhy, Reserve, SessionSummary, Summary, ToCenter, ToNode};
+use api::link::{
+    FromNode, NodeApp, Plan, PlannedRelease, ReleaseWhy, Reserve, SessionSummary, Summary,
+    ToCenter, ToNode,
+};
 use logic::session::Ending;
 use model::{Epoch, Manifest, Resources, SessionId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -153,11 +156,19 @@ impl Node {
                 }
                 return;
             }
-            ToNode::Release { session, epoch, why } => {
+            ToNode::Release {
+                session,
+                epoch,
+                why,
+            } => {
                 self.command((session, epoch), Command::Release(why));
                 FromNode::Ok
             }
-            ToNode::Tell { session, epoch, status } => {
+            ToNode::Tell {
+                session,
+                epoch,
+                status,
+            } => {
                 if self.command((session, epoch), Command::Tell(status)) {
                     FromNode::Ok
                 } else {
@@ -184,7 +195,10 @@ impl Node {
         if self.draining {
             return Err("it is shutting down".to_owned());
         }
-        let newest = self.sessions.range((reserve.session, Epoch(0))..).next_back();
+        let newest = self
+            .sessions
+            .range((reserve.session, Epoch(0))..)
+            .next_back();
         if let Some(((id, epoch), _)) = newest
             && *id == reserve.session
             && *epoch >= reserve.epoch
@@ -327,7 +341,10 @@ fn shortage(needs: Resources, free: Resources) -> String {
         );
     }
     if needs.memory > free.memory {
-        return format!("{} of memory are free, {} are needed", free.memory, needs.memory);
+        return format!(
+            "{} of memory are free, {} are needed",
+            free.memory, needs.memory
+        );
     }
     "all of its encoders are in use".to_owned()
 }

@@ -115,7 +115,10 @@ async fn dial(shared: Arc<Shared>, endpoint: quinn::Endpoint, peer: Peer, stop: 
 /// The first address of a `host:port`, tried until there is one or nobody wants it any more.
 pub(crate) async fn resolve(address: &str, stop: &CancellationToken) -> Option<SocketAddr> {
     loop {
-        match tokio::net::lookup_host(address).await.map(|mut it| it.next()) {
+        match tokio::net::lookup_host(address)
+            .await
+            .map(|mut it| it.next())
+        {
             Ok(Some(found)) => return Some(found),
             Ok(None) => warn!(address, "the name has no address"),
             Err(error) => warn!(address, %error, "cannot resolve the name"),

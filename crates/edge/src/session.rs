@@ -85,7 +85,9 @@ pub(crate) fn spawn(
     let task = async move {
         let (session, epoch) = (config.session, config.epoch);
         let ending = Task::new(shared, config, warm, summary).run(commands).await;
-        let _ = events.send(node::Event::Ended(session, epoch, ending)).await;
+        let _ = events
+            .send(node::Event::Ended(session, epoch, ending))
+            .await;
     };
     tracker.spawn(task.instrument(span));
     summary_rx
@@ -138,7 +140,11 @@ impl Task {
         Self {
             session: Session::reserve(rules, config.reserved_until, now),
             hands: Hands::new(Arc::clone(&shared)),
-            pace: Pace::new(&config.manifest.screen, now),
+            pace: Pace::new(
+                &config.manifest.screen,
+                instance::first_size(&config.manifest, config.screen),
+                now,
+            ),
             meter: Meter::new(now),
             shared,
             config,
@@ -229,7 +235,9 @@ impl Task {
                 let lines = usize::try_from(lines).unwrap_or(usize::MAX);
                 let tail = self.instance.as_ref().map(|it| it.log().tail(lines));
                 let lines = tail.unwrap_or_default().into_iter();
-                let lines = lines.map(|it| format!("{}: {}", it.source, it.text)).collect();
+                let lines = lines
+                    .map(|it| format!("{}: {}", it.source, it.text))
+                    .collect();
                 let _ = answer.send(FromNode::Logs { lines });
             }
             Command::Drain => self.session.handle_end(Ending::Draining, now),
@@ -301,7 +309,12 @@ impl Task {
     /// What the stage should show and record, if there is anything.
     fn stage_request(&self) -> Option<stage::Request> {
         let state = self.instance.as_ref()?.state();
-        stage::Request::new(&state, &self.config.manifest, self.config.screen, self.pace.start())
+        stage::Request::new(
+            &state,
+            &self.config.manifest,
+            self.config.screen,
+            self.pace.start(),
+        )
     }
 
     fn handle_staged(&mut self, mut stage: Stage) {
@@ -309,7 +322,7 @@ impl Task {
             stage.follow(outlet.demand());
         }
         self.hands.attach(stage.pipeline().clone());
-        self.pace.handle_stage();
+        self.pace.handle_stage(stage.size());
         self.stage = Some(stage);
         self.greet();
     }
@@ -365,9 +378,10 @@ impl Task {
         match output {
             stage::Output::Frame(frame) => {
                 let sent = outlet.picture(&frame);
-                self.meter.handle_frame(&frame, sent);
-                self.pace.handle_frame(&frame);
-                if sent.is_none()
+                let bytes = sent.map_or(0, |it| it.bytes);
+                self.meter.handle_frame(&frame, bytes);
+                self.pace.handle_frame(bytes, Instant::now());
+                if sent.is_none_or(|it| it.group_is_full)
                     && let Some(stage) = &self.stage
                 {
                     stage.pipeline().request_keyframe();
@@ -378,7 +392,12 @@ impl Task {
             stage::Output::Copied(text) => outlet.tell(&Status::Clipboard {
                 text: text.to_string(),
             }),
-            stage::Output::Resized => self.greet(),
+            stage::Output::Resized => {
+                if let Some(stage) = &self.stage {
+                    self.pace.handle_stage(stage.size());
+                }
+                self.greet();
+            }
             stage::Output::Wanted(wanted) => {
                 if let Some(stage) = &mut self.stage {
                     stage.set_wanted(wanted);

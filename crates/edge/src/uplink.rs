@@ -132,7 +132,8 @@ impl Keeper {
             events: self.events.clone(),
         });
         let credentials = shared.identity.credentials();
-        let link = mesh::link::dial(address, credentials, handler, &shared.tracker, CALL_MAX).await?;
+        let link =
+            mesh::link::dial(address, credentials, handler, &shared.tracker, CALL_MAX).await?;
         match call(&link, &ToCenter::Hello(Box::new(self.hello()))).await? {
             FromCenter::Welcome { stop } => {
                 let _ = self.events.send(Event::Disowned(stop)).await;
@@ -208,7 +209,10 @@ impl Keeper {
                 },
             };
             if let Err(error) = call(link, &message).await {
-                warn!(error = format!("{error:#}"), "the center did not take a notice");
+                warn!(
+                    error = format!("{error:#}"),
+                    "the center did not take a notice"
+                );
             }
         }
     }

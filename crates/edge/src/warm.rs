@@ -123,7 +123,9 @@ impl WarmPool {
                 *starting += 1;
                 let pool = self.clone();
                 let release = release.clone();
-                self.shared.tracker.spawn(async move { pool.add(release).await });
+                self.shared
+                    .tracker
+                    .spawn(async move { pool.add(release).await });
             }
         }
     }

@@ -75,17 +75,27 @@ impl Hands {
 
     /// What terminals say beside their input. Can be taken once.
     pub(super) fn messages(&mut self) -> mpsc::Receiver<Message> {
-        self.messages_rx.take().expect("the session takes it once, at its start")
+        self.messages_rx
+            .take()
+            .expect("the session takes it once, at its start")
     }
 
     /// Input goes to this app from now on.
     pub(super) fn attach(&self, pipeline: PipelineHandle) {
-        *self.sink.pipeline.write().unwrap_or_else(PoisonError::into_inner) = Some(pipeline);
+        *self
+            .sink
+            .pipeline
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(pipeline);
     }
 
     /// Input goes nowhere from now on.
     pub(super) fn detach(&self) {
-        *self.sink.pipeline.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self
+            .sink
+            .pipeline
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// A connection publishes its input at `path`.
@@ -174,7 +184,10 @@ async fn read(
         match &reader {
             Reader::Events(sink) => match events(&payload) {
                 Ok(events) => {
-                    shared.metrics.inputs.add(u64::try_from(events.len()).unwrap_or(u64::MAX));
+                    shared
+                        .metrics
+                        .inputs
+                        .add(u64::try_from(events.len()).unwrap_or(u64::MAX));
                     sink.give(events);
                 }
                 Err(why) => debug!(path, why, "not input"),

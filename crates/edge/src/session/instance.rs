@@ -115,7 +115,10 @@ mod tests {
             height: 601,
         });
         assert_eq!(first_size(&manifest(""), wanted), (1280, 720));
-        assert_eq!(first_size(&manifest("resizable = true"), wanted), (800, 600));
+        assert_eq!(
+            first_size(&manifest("resizable = true"), wanted),
+            (800, 600)
+        );
     }
 
     #[test]

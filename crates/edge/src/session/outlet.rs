@@ -38,6 +38,15 @@ const GROUP_BYTES: usize = 4 << 20;
 /// The same for many small pictures: ten seconds at 60 a second.
 const GROUP_FRAMES: u32 = 600;
 
+/// A picture on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// Its size on the wire.
+    pub(super) bytes: usize,
+    /// Whether the group has grown so large that a keyframe should start the next.
+    pub(super) group_is_full: bool,
+}
+
 /// The broadcast of one session.
 pub(super) struct Outlet {
     shared: Arc<Shared>,
@@ -61,7 +70,8 @@ impl Outlet {
     pub(super) fn open(shared: &Arc<Shared>, paths: Paths) -> Result<Self, String> {
         let open = || {
             let broadcast = shared.relay.publish(&paths.screen())?;
-            let track = |name, priority, keep| broadcast.track(name, TrackOptions { priority, keep });
+            let track =
+                |name, priority, keep| broadcast.track(name, TrackOptions { priority, keep });
             let outlet = Self {
                 shared: Arc::clone(shared),
                 start: Instant::now(),
@@ -87,9 +97,8 @@ impl Outlet {
         self.video.demand()
     }
 
-    /// Sends a picture. Answers its size on the wire, or `None` when it could not be sent and only
-    /// a keyframe helps.
-    pub(super) fn picture(&mut self, frame: &VideoFrame) -> Option<usize> {
+    /// Sends a picture; `None` when it could not be sent and only a keyframe helps.
+    pub(super) fn picture(&mut self, frame: &VideoFrame) -> Option<Sent> {
         let mut payload = BytesMut::with_capacity(HEADER + frame.data.len());
         payload.put_u8(if frame.keyframe { KEYFRAME } else { 0 });
         payload.put_u8(VERSION);
@@ -118,9 +127,14 @@ impl Outlet {
         self.group_frames += 1;
         let metrics = &self.shared.metrics;
         metrics.frames.add(1);
-        metrics.frame_bytes.add(u64::try_from(size).unwrap_or(u64::MAX));
+        metrics
+            .frame_bytes
+            .add(u64::try_from(size).unwrap_or(u64::MAX));
         metrics.keyframes.add(frame.keyframe.into());
-        (self.group_bytes < GROUP_BYTES && self.group_frames < GROUP_FRAMES).then_some(size)
+        Some(Sent {
+            bytes: size,
+            group_is_full: self.group_bytes >= GROUP_BYTES || self.group_frames >= GROUP_FRAMES,
+        })
     }
 
     /// Sends a shape of the pointer.

@@ -1,33 +1,130 @@
 //! How fast a session's picture may be sent: carries between reports, `logic::rate` and the encoder.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use model::Bitrate;
+use logic::rate::{self, Limits, Rate, Receipt, Target};
 use model::input::Report;
 use model::manifest::Screen;
-use render::pipeline::VideoFrame;
+use model::{Bitrate, Bytes};
+use render::encoder::FrameRate;
+use render::picture::Scale;
 
 use super::stage::Stage;
 
 /// The rate control of one session.
-pub(super) struct Pace {}
+pub(super) struct Pace {
+    rate: Rate,
+    /// What the encoder was last told.
+    told: Option<Target>,
+}
 
 impl Pace {
-    pub(super) fn new(_screen: &Screen, _now: Instant) -> Self {
-        Self {}
+    pub(super) fn new(screen: &Screen, (width, height): (u16, u16), now: Instant) -> Self {
+        let limits = Limits {
+            frame_rate: rate::FrameRate::fps(screen.max_fps.into()),
+            ..Limits::default()
+        };
+        Self {
+            rate: Rate::new(limits, pixels(width, height), now),
+            told: None,
+        }
     }
+
+    /// What an encoder begins with.
     pub(super) fn start(&self) -> Bitrate {
-        Bitrate::kbps(6000)
+        self.rate.target().bitrate
     }
+
+    /// What is allowed now.
     pub(super) fn target(&self) -> Bitrate {
-        Bitrate::kbps(6000)
+        self.rate.target().bitrate
     }
-    pub(super) fn handle_stage(&mut self) {}
-    pub(super) fn handle_frame(&mut self, _frame: &VideoFrame) {}
-    pub(super) fn handle_report(&mut self, _report: &Report, _now: Instant) {}
-    pub(super) fn handle_timeout(&mut self, _now: Instant) {}
+
+    /// There is a new encoder, or it has another size: it knows nothing yet.
+    pub(super) fn handle_stage(&mut self, (width, height): (u16, u16)) {
+        self.rate.handle_resize(pixels(width, height));
+        self.told = None;
+    }
+
+    /// A picture of this size was sent.
+    pub(super) fn handle_frame(&mut self, size: usize, now: Instant) {
+        let size = Bytes::new(u64::try_from(size).unwrap_or(u64::MAX));
+        self.rate.handle_frame(size, now);
+    }
+
+    pub(super) fn handle_report(&mut self, report: &Report, now: Instant) {
+        let receipt = Receipt {
+            window: millis(report.window_ms),
+            received: report.received,
+            lost: report.lost,
+            late: millis(report.late_ms),
+            decode_queue: report.decode_queue,
+            round_trip: millis(report.round_trip_ms),
+            bytes: Bytes::new(report.bytes.into()),
+        };
+        self.rate.handle_receipt(&receipt, now);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.rate.handle_timeout(now);
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.rate.poll_timeout()
     }
-    pub(super) fn apply(&mut self, _stage: Option<&Stage>) {}
+
+    /// Tells the encoder what has changed.
+    pub(super) fn apply(&mut self, stage: Option<&Stage>) {
+        let Some(stage) = stage else { return };
+        let changed = self.rate.poll_target();
+        let target = match (changed, self.told) {
+            (Some(target), _) => target,
+            (None, None) => self.rate.target(),
+            (None, Some(_)) => return,
+        };
+        let before = self.told.replace(target);
+        let pipeline = stage.pipeline();
+        pipeline.set_bitrate(target.bitrate);
+        if before.is_none_or(|it| it.frame_rate != target.frame_rate) {
+            let fps = u8::try_from(target.frame_rate.as_fps()).unwrap_or(u8::MAX);
+            pipeline.set_max_fps(FrameRate::per_second(fps));
+        }
+        // Each change of size costs a keyframe, so only a change is told.
+        if before.map_or(rate::Scale::Full, |it| it.scale) != target.scale {
+            pipeline.set_scale(match target.scale {
+                rate::Scale::Full => Scale::Full,
+                rate::Scale::ThreeQuarters => Scale::ThreeQuarters,
+                rate::Scale::Half => Scale::Half,
+            });
+        }
+    }
+}
+
+fn pixels(width: u16, height: u16) -> u32 {
+    u32::from(width) * u32::from(height)
+}
+
+/// A terminal's number of milliseconds, whatever it wrote.
+fn millis(ms: f32) -> Duration {
+    /// Longer than anything a rate control cares about.
+    const MAX_MS: f32 = 60_000.0;
+    if ms.is_finite() {
+        Duration::from_secs_f32(ms.clamp(0.0, MAX_MS) / 1e3)
+    } else {
+        Duration::ZERO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_may_write_any_number() {
+        assert_eq!(millis(1.5), Duration::from_micros(1_500));
+        assert_eq!(millis(-1.0), Duration::ZERO);
+        assert_eq!(millis(f32::NAN), Duration::ZERO);
+        assert_eq!(millis(f32::INFINITY), Duration::ZERO);
+        assert_eq!(millis(f32::MAX), Duration::from_secs(60));
+    }
 }

@@ -31,10 +31,10 @@ impl Meter {
         }
     }
 
-    /// A picture was encoded; `sent` is its size on the wire if it went.
-    pub(super) fn handle_frame(&mut self, frame: &VideoFrame, sent: Option<usize>) {
+    /// A picture was encoded and takes so many bytes on the wire.
+    pub(super) fn handle_frame(&mut self, frame: &VideoFrame, bytes: usize) {
         self.frames += 1;
-        self.bytes += sent.unwrap_or_default();
+        self.bytes += bytes;
         self.encoding += frame.encode_time;
     }
 

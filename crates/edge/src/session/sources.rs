@@ -55,7 +55,10 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    pub(super) fn new(commands: mpsc::Receiver<Command>, messages: mpsc::Receiver<Message>) -> Self {
+    pub(super) fn new(
+        commands: mpsc::Receiver<Command>,
+        messages: mpsc::Receiver<Message>,
+    ) -> Self {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -87,7 +90,8 @@ impl Sources {
     /// Sets a stage, if there is something to show.
     pub(super) fn stage(&mut self, request: Option<stage::Request>) {
         if let Some(request) = request {
-            self.jobs.spawn(async { Event::Staged(Stage::set(request).await) });
+            self.jobs
+                .spawn(async { Event::Staged(Stage::set(request).await) });
         }
     }
 
@@ -102,7 +106,11 @@ impl Sources {
     }
 
     /// The next event. Safe to drop and call again.
-    pub(super) async fn next(&mut self, stage: Option<&mut Stage>, wake_at: Option<Instant>) -> Event {
+    pub(super) async fn next(
+        &mut self,
+        stage: Option<&mut Stage>,
+        wake_at: Option<Instant>,
+    ) -> Event {
         let Self {
             commands,
             messages,

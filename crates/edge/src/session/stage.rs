@@ -13,7 +13,7 @@ use render::cursor::Cursor;
 use render::encoder::FrameRate;
 use render::picture::Size;
 use render::pipeline::{Outputs, Pipeline, PipelineConfig, PipelineHandle, VideoFrame};
-use render::sound::Recording;
+use render::{Authority, XServer};
 use runtime::display::Display;
 use runtime::instance::{Sound, State};
 use tracing::warn;
@@ -37,6 +37,16 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    fn server(&self) -> XServer {
+        XServer {
+            display: self.display.name(),
+            authority: Some(Authority {
+                cookie: *self.display.cookie().data(),
+                file: self.display.authority().to_owned(),
+            }),
+        }
+    }
+
     /// `None` while the instance has no screen.
     pub(crate) fn new(
         state: &State,
@@ -96,8 +106,7 @@ impl Stage {
     /// Begins to show what is asked. The error is for a person.
     pub(crate) async fn set(request: Request) -> Result<Self, String> {
         let config = PipelineConfig {
-            display: request.display.name(),
-            authority: Some(request.display.cookie().clone().into()),
+            server: request.server(),
             size: request.size,
             content: request.content,
             bitrate: request.bitrate,
@@ -216,6 +225,17 @@ async fn demanded(demand: Option<&Demand>, was: bool) -> bool {
         !was
     } else {
         // The track has ended, and so will this.
+        std::future::pending().await
+    }
+}
+
+/// TEMP
+struct Recording;
+impl Recording {
+    async fn start(_: &std::path::Path, _: &str) -> Result<Self, std::io::Error> {
+        std::future::ready(Ok(Self)).await
+    }
+    async fn next(&mut self) -> Option<Bytes> {
         std::future::pending().await
     }
 }
