@@ -35,6 +35,16 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     .await;
 }
 
+/// Waits until the relay closes a connection, and why. Under load the closing packet may come so late
+/// that only the fact is left.
+pub(crate) async fn said(word: &str, quic: &quinn::Connection) {
+    match soon(word, quic.closed()).await {
+        quinn::ConnectionError::ApplicationClosed(close) => assert_eq!(close.reason, word),
+        quinn::ConnectionError::Reset => {}
+        other => panic!("not {word} but {other}"),
+    }
+}
+
 /// Everybody's certificates. `?token=<session>` is the grant of session `<session>`, epoch 1.
 #[derive(Clone, Default)]
 pub(crate) struct World {

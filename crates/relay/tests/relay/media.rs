@@ -66,8 +66,8 @@ async fn demand_follows_the_watchers() {
     let mut frames = client
         .subscribe("s/7/1/screen", "video", Duration::ZERO)
         .await;
-    assert!(soon("demand", demand.wanted()).await);
     assert_eq!(soon("frame", frames.next()).await, Some((0, "old".into())));
+    assert!(soon("demand", demand.wanted()).await);
     let shown = node.relay.connections();
     assert_eq!(shown[0].kind, ConnectionKind::Quic);
     assert_eq!(shown[0].label, "session 7");
@@ -82,12 +82,12 @@ async fn demand_follows_the_watchers() {
     let mut frames = client
         .subscribe("s/7/1/screen", "video", Duration::ZERO)
         .await;
-    assert!(soon("demand again", demand.wanted()).await);
-    video.write(Place::NewGroup, at(1), "new".into()).unwrap();
-    soon("fresh keyframe", async {
-        while frames.next().await != Some((1, "new".into())) {}
-    })
-    .await;
+    let publisher = async {
+        assert!(demand.wanted().await);
+        video.write(Place::NewGroup, at(1), "new".into()).unwrap();
+    };
+    let watcher = async { while frames.next().await != Some((1, "new".into())) {} };
+    soon("fresh keyframe", async { tokio::join!(publisher, watcher) }).await;
     drop(video);
     assert!(!soon("track ends", demand.wanted()).await);
 }
@@ -110,13 +110,18 @@ async fn input_arrives_whole_and_in_order_over_many_groups() {
     };
     let subscribed = node.relay.subscribe(&path, "events", preferences);
     let mut input = soon("subscription", subscribed).await.unwrap();
+    let started = tokio::sync::Notify::new();
     let writer = async {
+        // A browser's version starts a subscription at the newest group: it must be the first one.
         for group in 0..5_u64 {
             let group = (group, events.append_group().unwrap());
             for n in 0..40 {
                 let n = group.0 * 40 + n;
                 let at = moq_net::Timestamp::from_millis(n).unwrap();
                 group.1.clone().write_frame(at, n.to_string()).unwrap();
+                if n == 0 {
+                    started.notified().await;
+                }
                 tokio::task::yield_now().await;
             }
             group.1.finish().unwrap();
@@ -125,6 +130,7 @@ async fn input_arrives_whole_and_in_order_over_many_groups() {
     let reader = async {
         for n in 0..200_u64 {
             let frame = input.next().await.unwrap().unwrap();
+            started.notify_one();
             assert_eq!((frame.group, frame.index), (n / 40, n % 40));
             assert_eq!(frame.payload, n.to_string());
         }

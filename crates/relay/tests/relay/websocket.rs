@@ -167,14 +167,19 @@ async fn listen(relay: &Relay) -> SocketAddr {
     address
 }
 
+fn refuse(code: u16) -> ErrorResponse {
+    let mut refused = ErrorResponse::new(None);
+    *refused.status_mut() = http::StatusCode::from_u16(code).unwrap();
+    refused
+}
+
+#[expect(
+    clippy::result_large_err,
+    reason = "the type of the library's callback"
+)]
 async fn upgrade(relay: &Relay, stream: TcpStream, remote: SocketAddr) {
     let mut admitted = None;
     let decide = |request: &Request, mut response: Response| {
-        let refuse = |code: u16| {
-            let mut refused = ErrorResponse::new(None);
-            *refused.status_mut() = http::StatusCode::from_u16(code).unwrap();
-            refused
-        };
         let path = request.uri().path_and_query().unwrap().as_str();
         let admission = relay.admit(path, remote).map_err(|_| refuse(403))?;
         let offered = request.headers()["sec-websocket-protocol"]
