@@ -8,6 +8,8 @@ import { feature } from "topojson-client";
 
 /** Points nearer than this to the line between their neighbours are left out, in degrees. */
 const TOLERANCE_DEGREES = 0.2;
+/** Land wholly south of this is left out: the map ends before Antarctica. */
+const SOUTHERNMOST_DEGREES = -58;
 /** Rings with a smaller box than this are islands nobody would see, in square degrees. */
 const SMALLEST_BOX_DEGREES2 = 0.6;
 
@@ -17,7 +19,8 @@ const land = feature(topology, topology.objects.land);
 const rings = land.features
   .flatMap((shape) => (shape.geometry.type === "Polygon" ? [shape.geometry.coordinates] : shape.geometry.coordinates))
   .flat()
-  .filter((ring) => boxArea(ring) >= SMALLEST_BOX_DEGREES2)
+  .map(unwrap)
+  .filter((ring) => boxArea(ring) >= SMALLEST_BOX_DEGREES2 && ring.some(([, latitude]) => latitude > SOUTHERNMOST_DEGREES))
   .map((ring) => differences(simplify(ring, TOLERANCE_DEGREES)))
   .filter((ring) => ring.length >= 8);
 
@@ -27,6 +30,21 @@ writeFileSync(
     "// Each ring is [longitude, latitude, then differences], in tenths of a degree.\n" +
     `export default ${JSON.stringify(rings)};\n`,
 );
+
+// A ring over the date line goes on past 180 degrees instead of jumping to the other side of the map.
+function unwrap(ring) {
+  let turn = 0;
+  const points = ring.map(([longitude, latitude], i) => {
+    const step = i === 0 ? 0 : longitude - ring[i - 1][0];
+    if (step > 180) turn -= 360;
+    if (step < -180) turn += 360;
+    return [longitude + turn, latitude];
+  });
+  // Most of the ring decides on which side of the line it lies.
+  const mean = points.reduce((sum, [longitude]) => sum + longitude, 0) / points.length;
+  const shift = mean < -180 ? 360 : mean > 180 ? -360 : 0;
+  return points.map(([longitude, latitude]) => [longitude + shift, latitude]);
+}
 
 function boxArea(ring) {
   const longitudes = ring.map(([longitude]) => longitude);

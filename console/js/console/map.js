@@ -5,7 +5,7 @@
 import world from "../../vendor/world.js";
 import { heldSessions } from "../shared/sessions.js";
 import { follow, setText } from "./list.js";
-import { HEIGHT, WIDTH, arc, nearest, outline, project } from "./projection.js";
+import { arc, frame, nearest, outline, project } from "./projection.js";
 
 /** @typedef {import("./cloud.js").Cloud} Cloud */
 /** @typedef {import("./projection.js").Point} Point */
@@ -14,13 +14,13 @@ import { HEIGHT, WIDTH, arc, nearest, outline, project } from "./projection.js";
 /** @typedef {import("../shared/types.js").Site} Site */
 
 const SVG = "http://www.w3.org/2000/svg";
-/** Radius of a site, and of the ring that shows its load, in map units. */
+/** Radius of a site, and of the ring that shows its load, in pixels. */
 const SITE_RADIUS = 6;
 const RING_RADIUS = 10;
-/** A pointer that moved less than this clicked, in map units. */
-const CLICK_UNITS = 4;
-/** Terminals in one city stand side by side at this distance, in map units. */
-const STACK_UNITS = 13;
+/** A pointer that moved less than this clicked, in pixels. */
+const CLICK_PIXELS = 5;
+/** Terminals in one city stand side by side at this distance, in pixels. */
+const STACK_PIXELS = 18;
 
 /**
  * @typedef {object} MapActions
@@ -40,9 +40,14 @@ export class WorldMap {
     this.cloud = null;
     /** @type {Place | null} */
     this.me = null;
+    this.selected = "";
     /** @type {{marker: SVGElement, start: Point, at: Point, place: Place | null, drop: (place: Place) => void, open: () => void, moved: boolean} | null} */
     this.drag = null;
-    this.svg = make("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT.toFixed(0)}`, class: "world", role: "group", "aria-label": "Map of sites and sessions" });
+    /** Map units per pixel: markers keep their size whatever part of the map is shown. */
+    this.scale = 1;
+    this.framed = "";
+    this.parent = parent;
+    this.svg = make("svg", { class: "world", role: "group", "aria-label": "Map of sites and sessions" });
     this.svg.append(make("path", { class: "land", d: outline(world) }));
     this.layers = {
       links: this.layer("links"),
@@ -55,6 +60,9 @@ export class WorldMap {
     this.target.append(make("circle", { r: 9 }), make("text", { y: -14 }));
     this.svg.append(this.target);
     parent.append(this.svg);
+    new ResizeObserver(() => {
+      if (this.cloud) this.render(this.cloud, this.me, this.selected);
+    }).observe(parent);
     this.svg.addEventListener("pointermove", (event) => this.handleMove(event));
     this.svg.addEventListener("pointerup", (event) => this.handleUp(event));
     this.svg.addEventListener("pointercancel", () => this.endDrag());
@@ -71,11 +79,30 @@ export class WorldMap {
   render(cloud, me, selected) {
     this.cloud = cloud;
     this.me = me;
+    this.selected = selected;
     this.places = cloud.places;
+    this.fit(cloud);
     this.renderLinks(cloud);
     this.renderPlaces(cloud);
     this.renderSites(cloud);
     this.renderSessions(cloud, selected);
+  }
+
+  /** Shows the part of the world where there is something. @param {Cloud} cloud */
+  fit(cloud) {
+    const { clientWidth, clientHeight } = this.parent;
+    const somewhere = [...cloud.sites.values(), ...cloud.places, ...(this.me ? [this.me] : [])];
+    const key = `${clientWidth} ${clientHeight} ${somewhere.map(({ position }) => `${position.lat},${position.lon}`).join(" ")}`;
+    if (key === this.framed || clientWidth === 0) return;
+    this.framed = key;
+    const view = frame(somewhere.map(({ position }) => project(position)), clientWidth / clientHeight);
+    this.scale = view.width / clientWidth;
+    this.svg.setAttribute("viewBox", `${view.x.toFixed(1)} ${view.y.toFixed(1)} ${view.width.toFixed(1)} ${view.height.toFixed(1)}`);
+  }
+
+  /** @param {Element} element @param {Point} point */
+  put(element, { x, y }) {
+    element.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${this.scale.toFixed(4)})`);
   }
 
   /** @param {Cloud} cloud */
@@ -94,7 +121,7 @@ export class WorldMap {
         const to = project(siteOf(cloud, link.to).position);
         const line = arc(from, to, 0.12);
         element.firstChild.setAttribute("d", line.path);
-        place(element.lastChild, line.middle);
+        this.put(element.lastChild, line.middle);
         setText(element.lastChild, `${Math.round(link.round_trip_ms)} ms`);
       },
     );
@@ -106,17 +133,14 @@ export class WorldMap {
       this.layers.places,
       cloud.places,
       ({ name }) => name,
-      ({ name, position }) => {
+      ({ name }) => {
         const dot = make("circle", { r: 2 });
         const title = make("title", {});
         title.textContent = name;
         dot.append(title);
-        const { x, y } = project(position);
-        dot.setAttribute("cx", x.toFixed(1));
-        dot.setAttribute("cy", y.toFixed(1));
         return dot;
       },
-      () => undefined,
+      (element, { position }) => this.put(element, project(position)),
     );
   }
 
@@ -128,7 +152,7 @@ export class WorldMap {
       ({ name }) => name,
       (site) => this.makeSite(site),
       (element, site) => {
-        place(element, project(site.position));
+        this.put(element, project(site.position));
         element.classList.toggle("down", !site.up);
         const ring = element.querySelector(".load");
         const round = 2 * Math.PI * RING_RADIUS;
@@ -156,7 +180,7 @@ export class WorldMap {
   /** @param {Cloud} cloud @param {string} selected */
   renderSessions(cloud, selected) {
     const mine = heldSessions();
-    const seats = seat(cloud, this.me);
+    const seats = seat(cloud, this.me, STACK_PIXELS * this.scale);
     const placed = [...cloud.sessions.values()].filter((session) => seats.has(session.id));
     follow(
       this.layers.arcs,
@@ -173,7 +197,7 @@ export class WorldMap {
       ({ id }) => this.makeTerminal(id),
       (element, { id, session }) => {
         // What is under the hand stays there.
-        if (this.drag?.marker !== element) place(element, /** @type {Point} */ (seats.get(id)));
+        if (this.drag?.marker !== element) this.put(element, /** @type {Point} */ (seats.get(id)));
         element.classList.toggle("selected", id === selected);
         element.classList.toggle("mine", mine.has(id));
         element.setAttribute("aria-label", session ? sessionLabel(cloud, session) : `You, in ${this.me?.name}`);
@@ -187,8 +211,8 @@ export class WorldMap {
   makeTerminal(id) {
     const element =
       id === "me"
-        ? group("terminal me", [make("title", {}), make("circle", { r: 13, class: "grip" }), make("circle", { r: 6 }), make("path", { d: "M-3 3.2a3.4 3.4 0 0 1 6 0M0 -3.4a1.7 1.7 0 1 0 .01 0" })])
-        : group("terminal", [make("title", {}), make("circle", { r: 13, class: "grip" }), make("circle", { r: 6.5 }), make("text", { y: 2.7 })]);
+        ? group("terminal me", [make("title", {}), make("circle", { r: 11, class: "grip" }), make("circle", { r: 8 }), make("path", { d: "M-3.6 4a3.8 3.8 0 0 1 7.2 0M0 -4.4a2 2 0 1 0 .01 0" })])
+        : group("terminal", [make("title", {}), make("circle", { r: 11, class: "grip" }), make("circle", { r: 8 }), make("text", { y: 3.4 })]);
     const open = () => this.actions.onOpen(id === "me" ? "/here" : `/sessions/${id}`);
     button(element, open);
     element.addEventListener("pointerdown", (event) => {
@@ -218,13 +242,13 @@ export class WorldMap {
     const { drag } = this;
     if (!drag) return;
     drag.at = this.pointAt(event);
-    if (Math.hypot(drag.at.x - drag.start.x, drag.at.y - drag.start.y) > CLICK_UNITS) drag.moved = true;
+    if (Math.hypot(drag.at.x - drag.start.x, drag.at.y - drag.start.y) > CLICK_PIXELS * this.scale) drag.moved = true;
     if (!drag.moved) return;
     drag.marker.classList.add("dragged");
-    place(drag.marker, drag.at);
+    this.put(drag.marker, drag.at);
     drag.place = nearest(drag.at, this.places);
     if (!drag.place) return;
-    place(this.target, project(drag.place.position));
+    this.put(this.target, project(drag.place.position));
     setText(this.target.lastElementChild, drag.place.name);
     this.target.setAttribute("visibility", "visible");
   }
@@ -242,7 +266,7 @@ export class WorldMap {
     this.drag?.marker.classList.remove("dragged");
     this.drag = null;
     this.target.setAttribute("visibility", "hidden");
-    if (this.cloud) this.renderSessions(this.cloud, "");
+    if (this.cloud) this.renderSessions(this.cloud, this.selected);
   }
 }
 
@@ -250,9 +274,10 @@ export class WorldMap {
  * Where each terminal stands: in its city, side by side with the others there.
  * @param {Cloud} cloud
  * @param {Place | null} me
+ * @param {number} apart  In map units.
  * @returns {Map<string, Point>}
  */
-function seat(cloud, me) {
+function seat(cloud, me, apart) {
   /** @type {Map<string, Point>} */
   const seats = new Map();
   /** @type {Map<string, number>} */
@@ -263,7 +288,7 @@ function seat(cloud, me) {
     const nth = taken.get(key) ?? 0;
     taken.set(key, nth + 1);
     const { x, y } = project(position);
-    seats.set(id, { x: x + STACK_UNITS * nth, y });
+    seats.set(id, { x: x + apart * nth, y });
   };
   if (me) sit("me", me.position);
   for (const session of cloud.sessions.values()) if (session.position) sit(session.id, session.position);
@@ -334,9 +359,4 @@ function group(name, children) {
   const element = make("g", { class: name });
   element.append(...children);
   return element;
-}
-
-/** @param {Element} element @param {Point} point */
-function place(element, { x, y }) {
-  element.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
 }

@@ -8,6 +8,11 @@ export const WIDTH = 1_000;
 /** What is shown: without Antarctica's plain, where nobody is. */
 const TOP_LATITUDE = 82;
 const BOTTOM_LATITUDE = -57;
+/** Around what is shown: this share of its width, and at least so many units. */
+const FRAME_MARGIN = 0.07;
+const FRAME_MARGIN_MIN = 24;
+/** The narrowest part that is shown, in units: nearer, the outline is too coarse. */
+const FRAME_MIN = 220;
 const RADIANS = Math.PI / 180;
 /** Half the width of the projection of a globe of radius 1. */
 const HALF_WIDTH = 0.8707 * Math.PI;
@@ -82,6 +87,33 @@ export function arc(from, to, bow) {
 /** @param {Point} point */
 function fixed({ x, y }) {
   return `${x.toFixed(1)} ${y.toFixed(1)}`;
+}
+
+/**
+ * The part of the map to show: all points with a margin, in the shape of the frame.
+ * @param {Point[]} points
+ * @param {number} ratio  The frame's width over its height.
+ * @returns {{x: number, y: number, width: number, height: number}}
+ */
+export function frame(points, ratio) {
+  const shape = Number.isFinite(ratio) && ratio > 0 ? ratio : WIDTH / HEIGHT;
+  const [left, right, top, bottom] =
+    points.length === 0
+      ? [0, WIDTH, 0, HEIGHT]
+      : [Math.min(...points.map(({ x }) => x)), Math.max(...points.map(({ x }) => x)), Math.min(...points.map(({ y }) => y)), Math.max(...points.map(({ y }) => y))];
+  const margin = points.length === 0 ? 0 : Math.max(FRAME_MARGIN_MIN, (right - left) * FRAME_MARGIN);
+  const tight = { width: Math.max(FRAME_MIN, right - left + 2 * margin), height: bottom - top + 2 * margin };
+  const width = Math.min(WIDTH * 1.04, Math.max(tight.width, tight.height * shape));
+  const height = width / shape;
+  // In the middle of the points, but not past the ends of the map while there is map to show.
+  const x = clamp((left + right) / 2 - width / 2, 0, WIDTH * 1.02 - width);
+  const y = height >= HEIGHT ? (HEIGHT - height) / 2 : clamp((top + bottom) / 2 - height / 2, 0, HEIGHT - height);
+  return { x, y, width, height };
+}
+
+/** @param {number} value @param {number} min @param {number} max */
+function clamp(value, min, max) {
+  return Math.max(min, Math.min(max, value));
 }
 
 /**
