@@ -13,18 +13,24 @@ use std::time::{Duration, Instant};
 pub const KEYFRAME_GAP: Duration = Duration::from_millis(200);
 /// The screen rests when it has not changed for so long.
 const STILL_AFTER: Duration = Duration::from_millis(120);
-/// Refinements at most after the screen came to rest.
-const REFINEMENTS: u8 = 3;
-/// A picture with this quantizer or a finer one is sharp: nothing would be gained.
-const SHARP: u8 = 18;
+/// A picture with this quantizer or a finer one is sharp: more would cost bits that nobody sees.
+pub const SHARP: u8 = 20;
+/// How much finer each refinement is. Twelve quadruple the bits of what changes, so from the
+/// coarsest picture it takes three, each no larger than the way to the terminal can bear.
+const STEP: u8 = 12;
+/// Refinements more at most once the picture should be sharp: encoders skip blocks in which they
+/// overlook a difference, and see it the second or third time.
+const POLISHES: u8 = 2;
+/// A refinement that is on its way for less changed next to nothing: it was the last.
+const POLISH_WORTH: Duration = Duration::from_millis(5);
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Capture what changed, and encode.
     Capture(Frame),
-    /// Encode the last picture once more.
-    Refine,
+    /// Encode the last picture once more, this fine (H.264's quantizer).
+    Refine(u8),
     /// Encode the last picture as a keyframe: nothing changed, but somebody needs it.
     Repeat,
 }
@@ -38,6 +44,27 @@ pub enum Frame {
     Delta,
 }
 
+/// A refinement to come.
+#[derive(Clone, Copy, Debug)]
+struct Refine {
+    at: Instant,
+    quantizer: u8,
+    /// How many may follow that are no finer.
+    polishes: u8,
+}
+
+/// What came of [`Work`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The kind of frame it became.
+    pub frame: Frame,
+    /// How coarse it is: H.264's quantizer, 0 to 51.
+    pub quantizer: u8,
+    /// How long it takes on its way at the rate of now. Refinements wait so long, lest they stand
+    /// in the way of what the person does next.
+    pub air_time: Duration,
+}
+
 /// The rhythm of one screen.
 #[derive(Debug)]
 pub struct Cadence {
@@ -48,8 +75,7 @@ pub struct Cadence {
     /// When the slot after the ones already used begins.
     slot_at: Instant,
     last_keyframe_at: Option<Instant>,
-    /// When to refine next, and how many times more.
-    refine: Option<(Instant, u8)>,
+    refine: Option<Refine>,
     now: Instant,
 }
 
@@ -108,22 +134,40 @@ impl Cadence {
         self.last_keyframe_at = None;
     }
 
-    /// Takes in that [`Work`] was done, and how fine the result is (H.264's quantizer, 0 to 51).
-    pub fn handle_encoded(&mut self, work: Work, frame: Frame, quantizer: u8, now: Instant) {
+    /// Takes in that [`Work`] was done, and what came of it.
+    pub fn handle_encoded(&mut self, work: Work, done: Done, now: Instant) {
         self.handle_timeout(now);
         self.slot_at = self.slot_at.max(now) + self.interval;
-        if frame == Frame::Key {
+        if done.frame == Frame::Key {
             self.keyframe_wanted = false;
             self.last_keyframe_at = Some(now);
         }
-        let more = match (work, self.refine) {
-            (Work::Refine, Some((_, more))) => more.saturating_sub(1),
-            (Work::Capture(_) | Work::Repeat | Work::Refine, _) => REFINEMENTS,
-        };
         if let Work::Capture(_) = work {
             self.damaged = false;
         }
-        self.refine = (more > 0 && quantizer > SHARP).then_some((now + STILL_AFTER, more));
+        self.refine = self.next_refine(work, done);
+    }
+
+    fn next_refine(&self, work: Work, done: Done) -> Option<Refine> {
+        // What was tried counts, so that this ends whatever the encoder makes of it.
+        let (reached, polishes) = match (work, self.refine) {
+            (Work::Refine(tried), Some(refine)) => (tried, refine.polishes),
+            (Work::Refine(_) | Work::Capture(_) | Work::Repeat, _) => (done.quantizer, POLISHES),
+        };
+        let polish = match work {
+            Work::Refine(_) => done.air_time >= POLISH_WORTH && polishes > 0,
+            Work::Capture(_) | Work::Repeat => false,
+        };
+        let polishes = match reached {
+            ..=SHARP if polish => polishes - 1,
+            ..=SHARP => return None,
+            _ => polishes,
+        };
+        Some(Refine {
+            at: self.now + STILL_AFTER.max(done.air_time),
+            quantizer: reached.saturating_sub(STEP).max(SHARP),
+            polishes,
+        })
     }
 
     /// Moves time forward.
@@ -145,7 +189,8 @@ impl Cadence {
         if keyframe {
             return Some(Work::Repeat);
         }
-        self.refine.filter(|(at, _)| due(*at)).map(|_| Work::Refine)
+        let refine = self.refine?;
+        due(refine.at).then_some(Work::Refine(refine.quantizer))
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if ever.
@@ -155,7 +200,10 @@ impl Cadence {
         }
         let capture_at = self.damaged.then(|| self.capture_at());
         let keyframe_at = self.keyframe_at().filter(|_| !self.damaged);
-        let refine_at = self.refine.map(|(at, _)| at).filter(|_| !self.damaged);
+        let refine_at = self
+            .refine
+            .map(|refine| refine.at)
+            .filter(|_| !self.damaged);
         [capture_at, keyframe_at, refine_at]
             .into_iter()
             .flatten()
@@ -187,9 +235,9 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_millis(16);
 
-    /// Plays events at their milliseconds for a second, encoding with `quantizer`; returns what was
-    /// done and when: `c` capture, `k` capture as keyframe, `r` refine, `R` repeat as keyframe.
-    fn play(script: &[(u64, &str)], quantizer: u8) -> String {
+    /// Plays events at their milliseconds for a second, encoding with `quantizer`; refinements take
+    /// `refinement_ms` on their way. Returns what was done and when: `c` capture, `k` capture as keyframe, `r` refine, `R` repeat as keyframe.
+    fn play(script: &[(u64, &str)], quantizer: u8, refinement_ms: u64) -> String {
         let start = Instant::now();
         let mut cadence = Cadence::new(INTERVAL, start);
         let mut done = Vec::new();
@@ -213,11 +261,25 @@ mod tests {
                 let (name, frame) = match work {
                     Work::Capture(Frame::Key) => ("k", Frame::Key),
                     Work::Capture(Frame::Delta) => ("c", Frame::Delta),
-                    Work::Refine => ("r", Frame::Delta),
+                    Work::Refine(_) => ("r", Frame::Delta),
                     Work::Repeat => ("R", Frame::Key),
                 };
                 done.push(format!("{name}{at}"));
-                cadence.handle_encoded(work, frame, quantizer, now);
+                let air_time = Duration::from_millis(match work {
+                    Work::Refine(_) => refinement_ms,
+                    Work::Capture(Frame::Delta) => 10,
+                    Work::Capture(Frame::Key) | Work::Repeat => 150,
+                });
+                let quantizer = match work {
+                    Work::Refine(quantizer) => quantizer,
+                    Work::Capture(_) | Work::Repeat => quantizer,
+                };
+                let result = Done {
+                    frame,
+                    quantizer,
+                    air_time,
+                };
+                cadence.handle_encoded(work, result, now);
             }
         }
         done.join(" ")
@@ -225,7 +287,7 @@ mod tests {
 
     #[track_caller]
     fn check(script: &[(u64, &str)], quantizer: u8, expected: &str) {
-        assert_eq!(play(script, quantizer), expected);
+        assert_eq!(play(script, quantizer, 1), expected);
     }
 
     #[test]
@@ -272,12 +334,19 @@ mod tests {
 
     #[test]
     fn a_coarse_picture_is_refined_when_the_screen_rests_and_no_longer() {
-        check(&[(0, "resume")], 30, "k0 r120 r240 r360");
+        check(&[(0, "resume")], 20, "k0");
+        check(&[(0, "resume")], 30, "k0 r150");
+        check(&[(0, "resume")], 51, "k0 r150 r270 r390");
         check(
             &[(0, "resume"), (200, "damage")],
-            30,
-            "k0 r120 c200 r320 r440 r560",
+            40,
+            "k0 r150 c200 r320 r440",
         );
         check(&[(0, "resume"), (10, "pause")], 30, "k0");
+        let polished = play(&[(0, "resume")], 30, 140);
+        assert_eq!(
+            polished, "k0 r150 r290 r430",
+            "while there is something to add"
+        );
     }
 }

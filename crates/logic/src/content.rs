@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use model::Bytes;
 use model::manifest::Content;
 
 /// Evidence is weighed once per window.
@@ -18,6 +19,9 @@ const MOTION_SHARE: f32 = 0.25;
 const WINDOWS_TO_MOTION: u32 = 2;
 /// Calm windows in a row before `text` is chosen: a game may pause for a loading screen.
 const WINDOWS_TO_TEXT: u32 = 4;
+
+/// What a pixel of dense, sharp text costs, rounded up.
+const SHARP_BITS_PER_PIXEL: u64 = 2;
 
 /// How a picture is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +118,15 @@ impl Chooser {
     }
 }
 
+/// Whether a change is so small that it can be sharp at once, whatever the rate control has spent
+/// before: a letter typed, a cursor that blinks. `budget` is what one picture may take.
+pub fn is_small(mode: Mode, changed_pixels: u64, budget: Bytes) -> bool {
+    match mode {
+        Mode::Text => changed_pixels * SHARP_BITS_PER_PIXEL <= budget.get() * 8,
+        Mode::Motion => false,
+    }
+}
+
 #[cfg(test)]
 #[expect(
     clippy::disallowed_methods,
@@ -181,6 +194,14 @@ mod tests {
             &[(4, 30, 1.0), (60, 0, 0.0), (1, 3, 0.1)],
             &[motion, motion, text],
         );
+    }
+
+    #[test]
+    fn a_letter_is_small_and_a_page_is_not() {
+        let budget = Bytes::new(12_500); // 6 Mbit/s at 60 pictures a second
+        assert!(is_small(Mode::Text, 10 * 20, budget));
+        assert!(!is_small(Mode::Text, 1280 * 720, budget));
+        assert!(!is_small(Mode::Motion, 10 * 20, budget));
     }
 
     #[test]

@@ -88,6 +88,17 @@ pub trait Encoder: fmt::Debug + Send {
         frame: Frame,
     ) -> Result<Encoded, EncoderError>;
 
+    /// Encodes the next picture this fine, whatever that does to the rate.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    fn encode_at(
+        &mut self,
+        picture: &I420,
+        at: Duration,
+        quantizer: u8,
+    ) -> Result<Encoded, EncoderError>;
+
     /// Changes the rate to aim at, from the next picture on.
     ///
     /// # Errors

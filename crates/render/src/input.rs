@@ -41,7 +41,14 @@ pub fn set_layout(server: &XServer, layout: &str) -> Result<(), LayoutError> {
         });
     }
     let mut command = Command::new("setxkbmap");
-    command.args(["-display", &server.display, "-rules", "evdev", "-layout", layout]);
+    command.args([
+        "-display",
+        &server.display,
+        "-rules",
+        "evdev",
+        "-layout",
+        layout,
+    ]);
     if let Some(authority) = &server.authority {
         command.env("XAUTHORITY", &authority.file);
     }

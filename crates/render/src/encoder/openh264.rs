@@ -45,6 +45,22 @@ impl OpenH264 {
         let raw = ffi::RawEncoder::open(|parameters| fill(parameters, &config))?;
         Ok(Self { config, raw })
     }
+
+    fn encode_as_set(&mut self, picture: &I420, at: Duration) -> Result<Encoded, EncoderError> {
+        if picture.size() != self.config.size {
+            return Err(EncoderError::Size {
+                expected: self.config.size,
+                actual: picture.size(),
+            });
+        }
+        let (data, keyframe) = self.raw.encode(picture, at)?;
+        let frame = if keyframe { Frame::Key } else { Frame::Delta };
+        Ok(Encoded {
+            data: Bytes::from(data),
+            frame,
+            quantizer: self.raw.last_quantizer()?,
+        })
+    }
 }
 
 impl Encoder for OpenH264 {
@@ -54,22 +70,22 @@ impl Encoder for OpenH264 {
         at: Duration,
         frame: Frame,
     ) -> Result<Encoded, EncoderError> {
-        if picture.size() != self.config.size {
-            return Err(EncoderError::Size {
-                expected: self.config.size,
-                actual: picture.size(),
-            });
-        }
+        self.raw.set_fixed_quantizer(None)?;
         if frame == Frame::Key {
             self.raw.force_keyframe()?;
         }
-        let (data, keyframe) = self.raw.encode(picture, at)?;
-        let frame = if keyframe { Frame::Key } else { Frame::Delta };
-        Ok(Encoded {
-            data: Bytes::from(data),
-            frame,
-            quantizer: self.raw.last_quantizer()?,
-        })
+        self.encode_as_set(picture, at)
+    }
+
+    fn encode_at(
+        &mut self,
+        picture: &I420,
+        at: Duration,
+        quantizer: u8,
+    ) -> Result<Encoded, EncoderError> {
+        let quantizer = quantizer.clamp(QUANTIZER_MIN, QUANTIZER_MAX);
+        self.raw.set_fixed_quantizer(Some(quantizer))?;
+        self.encode_as_set(picture, at)
     }
 
     fn set_bitrate(&mut self, bitrate: Bitrate) -> Result<(), EncoderError> {

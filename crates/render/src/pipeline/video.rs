@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use logic::cadence::{Cadence, Frame, Work};
-use logic::content::Chooser;
+use logic::cadence::{Cadence, Done, Frame, SHARP, Work};
+use logic::content::{Chooser, is_small};
 use model::Bitrate;
 use model::input::InputSeq;
 use tokio::sync::{mpsc, watch};
@@ -78,7 +78,7 @@ impl Video {
         shared: Arc<Shared>,
     ) -> Result<Self, PipelineError> {
         let now = Instant::now();
-        let mut screen = Screen::connect(&config.display)?;
+        let mut screen = Screen::connect(&config.server)?;
         let size = resize(&mut screen, config.size);
         let chooser = Chooser::new(config.content, now);
         let encoder = encoder::open(EncoderConfig {
@@ -187,30 +187,35 @@ impl Video {
 
     fn work(&mut self, work: Work) -> Result<(), PipelineError> {
         let begun_at = Instant::now();
-        let mut frame = match work {
-            Work::Capture(frame) => {
-                self.capture(begun_at)?;
-                frame
-            }
-            Work::Repeat => Frame::Key,
-            Work::Refine => Frame::Delta,
+        let changed = match work {
+            Work::Capture(_) => self.capture(begun_at)?,
+            Work::Repeat | Work::Refine(_) => 0,
         };
-        let config = self.encoder.config();
         let size = self.picture.size().scaled(self.scale);
         let mode = self.chooser.mode();
-        if (config.size, config.mode) != (size, mode) {
+        let config = self.encoder.config();
+        let reshaped = (config.size, config.mode) != (size, mode);
+        if reshaped {
             self.encoder.reshape(size, mode)?;
-            frame = Frame::Key;
         }
         let at = begun_at - self.started_at;
-        let encoded = self.encoder.encode(
-            scaled(&self.picture, &mut self.small, self.scale),
-            at,
-            frame,
-        )?;
+        let picture = scaled(&self.picture, &mut self.small, self.scale);
+        let budget = config.bitrate * config.frame_rate.interval();
+        let encoded = match work {
+            Work::Capture(Frame::Delta) if !reshaped && is_small(mode, changed, budget) => {
+                self.encoder.encode_at(picture, at, SHARP)?
+            }
+            Work::Capture(frame) => self.encoder.encode(picture, at, frame)?,
+            Work::Repeat => self.encoder.encode(picture, at, Frame::Key)?,
+            Work::Refine(quantizer) => self.encoder.encode_at(picture, at, quantizer)?,
+        };
         let now = Instant::now();
-        self.cadence
-            .handle_encoded(work, encoded.frame, encoded.quantizer, now);
+        let done = Done {
+            frame: encoded.frame,
+            quantizer: encoded.quantizer,
+            air_time: air_time(encoded.data.len(), config.bitrate),
+        };
+        self.cadence.handle_encoded(work, done, now);
         let frame = VideoFrame {
             keyframe: encoded.frame == Frame::Key,
             data: encoded.data,
@@ -230,14 +235,17 @@ impl Video {
         Ok(())
     }
 
-    fn capture(&mut self, now: Instant) -> Result<(), PipelineError> {
+    /// Captures what changed; returns how many pixels.
+    fn capture(&mut self, now: Instant) -> Result<u64, PipelineError> {
         // Read before the grab: what is injected meanwhile may or may not be in the picture.
         self.input_seq = self.shared.seat.injected();
-        if let Some(grab) = self.screen.grab()? {
-            self.picture.convert(self.screen.pixels(), grab.rows);
-            self.chooser.handle_picture(grab.changed, now);
-        }
-        Ok(())
+        let Some(grab) = self.screen.grab()? else {
+            return Ok(0);
+        };
+        self.picture.convert(self.screen.pixels(), grab.rows);
+        self.chooser.handle_picture(grab.changed, now);
+        let area = self.picture.size().area() as f64;
+        Ok((f64::from(grab.changed) * area) as u64)
     }
 
     fn show_cursor(&self, cursor: Cursor) {
@@ -274,6 +282,16 @@ fn scaled<'a>(picture: &'a I420, small: &'a mut Option<I420>, scale: Scale) -> &
     }
     picture.scale_into(small, scale);
     small
+}
+
+/// How long so many bytes take at a rate.
+fn air_time(bytes: usize, bitrate: Bitrate) -> Duration {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "rates and sizes are far below 2^52"
+    )]
+    let seconds = bytes as f64 * 8.0 / bitrate.as_bps().max(1) as f64;
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// How many pictures a second really come: the encoder shares the bitrate among so many.

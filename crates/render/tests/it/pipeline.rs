@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use logic::cadence::SHARP;
 use logic::content::Mode;
 use model::Bitrate;
 use model::input::{InputEvent, InputSeq};
@@ -12,7 +13,7 @@ use render::pipeline::{Pipeline, PipelineError};
 use x11rb::protocol::xproto::ConnectionExt as _;
 
 use crate::support::app::{App, EVEN, ODD};
-use crate::support::{Viewer, Xvfb, config, eventually};
+use crate::support::{QUIET, Viewer, Xvfb, config, eventually};
 
 const HD: Size = Size::new(1280, 720);
 
@@ -244,7 +245,7 @@ fn a_still_picture_gets_sharp_and_then_silent() {
     let xvfb = Xvfb::start(HD);
     let app = App::start(&xvfb.display);
     let mut config = config(&xvfb.display, HD);
-    config.bitrate = Bitrate::kbps(3_000);
+    config.bitrate = Bitrate::kbps(1_000);
     let mut viewer = Viewer::start(config);
     viewer.handle.resume();
     viewer.next();
@@ -252,15 +253,18 @@ fn a_still_picture_gets_sharp_and_then_silent() {
         app.scribble(seed);
         viewer.next();
     }
-    let mut last = None;
-    let mut before = None;
-    while let Some(frame) = viewer.next_within(Duration::from_millis(900)) {
-        before.get_or_insert(frame.quantizer);
-        last = Some(frame.quantizer);
+    let blurred = viewer.until(|frame, _| frame.quantizer > 30);
+    let mut quantizers = vec![blurred.quantizer];
+    while let Some(frame) = viewer.next_within(QUIET) {
+        quantizers.push(frame.quantizer);
     }
-    let (before, last) = (before.unwrap(), last.unwrap());
-    assert!(last < before, "quantizer {before}, then {last}");
-    assert_eq!(viewer.until_quiet(), 0);
+    assert_eq!(quantizers.last(), Some(&SHARP), "{quantizers:?}");
+    assert!(quantizers.len() < 10, "{quantizers:?}");
+
+    app.fill(100, 100, 12, 16, ODD);
+    let letter = viewer.next();
+    assert_eq!(letter.quantizer, SHARP, "a small change is sharp at once");
+    assert_eq!(viewer.until_quiet(), 0, "and needs no more");
 }
 
 #[test]

@@ -35,6 +35,10 @@ pub(super) fn has_vector_instructions() -> bool {
 pub(super) struct RawEncoder {
     encoder: NonNull<sys::ISVCEncoder>,
     api: sys::DynamicAPI,
+    /// As the encoder was told them last: some can only be changed all at once.
+    parameters: Box<sys::SEncParamExt>,
+    /// The quantizer while it is fixed.
+    quantizer: Option<u8>,
 }
 
 // SAFETY: the library ties an encoder to no thread, and every use of it here borrows it mutably.
@@ -56,7 +60,12 @@ impl RawEncoder {
             api.WelsCreateSVCEncoder(&raw mut encoder)
         })?;
         let encoder = NonNull::new(encoder).ok_or(missing("making an encoder"))?;
-        let mut raw = Self { encoder, api };
+        let mut raw = Self {
+            encoder,
+            api,
+            parameters: Box::default(),
+            quantizer: None,
+        };
 
         raw.set_option(sys::ENCODER_OPTION_TRACE_LEVEL, &mut {
             sys::WELS_LOG_QUIET
@@ -73,6 +82,7 @@ impl RawEncoder {
         check("setting up", unsafe {
             initialize(raw.encoder.as_ptr(), &raw const parameters)
         })?;
+        *raw.parameters = parameters;
         Ok(raw)
     }
 
@@ -128,11 +138,38 @@ impl RawEncoder {
             iLayer: sys::SPATIAL_LAYER_ALL,
             iBitrate: bits_per_second,
         };
-        self.set_option(sys::ENCODER_OPTION_BITRATE, &mut info)
+        self.set_option(sys::ENCODER_OPTION_BITRATE, &mut info)?;
+        self.parameters.iTargetBitrate = bits_per_second;
+        self.parameters.sSpatialLayers[0].iSpatialBitrate = bits_per_second;
+        Ok(())
     }
 
     pub(super) fn set_frame_rate(&mut self, mut per_second: f32) -> Result<(), EncoderError> {
-        self.set_option(sys::ENCODER_OPTION_FRAME_RATE, &mut per_second)
+        self.set_option(sys::ENCODER_OPTION_FRAME_RATE, &mut per_second)?;
+        self.parameters.fMaxFrameRate = per_second;
+        self.parameters.sSpatialLayers[0].fFrameRate = per_second;
+        Ok(())
+    }
+
+    /// Sets the quantizer of all that follows, or lets the rate decide again.
+    pub(super) fn set_fixed_quantizer(
+        &mut self,
+        quantizer: Option<u8>,
+    ) -> Result<(), EncoderError> {
+        if quantizer == self.quantizer {
+            return Ok(());
+        }
+        let mut mode = sys::RC_BITRATE_MODE;
+        if let Some(quantizer) = quantizer {
+            let mut parameters = *self.parameters;
+            parameters.sSpatialLayers[0].iDLayerQp = quantizer.into();
+            self.set_option(sys::ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, &mut parameters)?;
+            mode = sys::RC_OFF_MODE;
+        }
+        // Last: setting all parameters has set the mode as well.
+        self.set_option(sys::ENCODER_OPTION_RC_MODE, &mut mode)?;
+        self.quantizer = quantizer;
+        Ok(())
     }
 
     /// The mean quantizer of the last picture.

@@ -134,7 +134,7 @@ impl App {
             random ^= random << 5;
             random % most
         };
-        for _ in 0..400 {
+        for _ in 0..40 {
             let aux = ChangeGCAux::new().foreground(next(0x0100_0000));
             self.connection.change_gc(self.gc, &aux).unwrap();
             let rectangles: Vec<Rectangle> = (0..8)
