@@ -31,6 +31,8 @@ const PING_EVERY_MS = 500;
 const PINGS_WAITING_MAX = 16;
 /** After a side track ended it is asked for again this soon, in milliseconds. */
 const SUBSCRIBE_AGAIN_MS = 250;
+/** Messages of side tracks that are older than this are not sent any more, in milliseconds. */
+const SIDE_KEPT_MS = 2_000;
 /** A picture of the same instance that stays behind the shown one this long is taken all the same, in milliseconds. */
 const CATCH_UP_LIMIT_MS = 400;
 /** An app that says it is starting is waited for this long after its first picture, in milliseconds. */
@@ -70,6 +72,7 @@ export class Attachment {
     this.lost = false;
     /** @type {import("./protocol.js").CursorFrame | null} */
     this.cursor = null;
+    this.cursorGroup = -1;
     this.progressed = Promise.withResolvers();
     /** @type {Map<number, number>} */
     this.pings = new Map();
@@ -84,7 +87,7 @@ export class Attachment {
     });
     void this.video.run();
     void this.readTrack("status", 250, (payload) => this.handleStatus(payload));
-    void this.readTrack("cursor", 150, (payload) => this.handleCursor(payload));
+    void this.readTrack("cursor", 150, (payload, group) => this.handleCursor(payload, group));
     void this.readTrack("pong", 252, (payload) => this.handlePong(payload));
     this.timers = [setInterval(() => this.sendReport(), REPORT_EVERY_MS), setInterval(() => this.sendPing(), PING_EVERY_MS)];
     this.sendPing();
@@ -97,29 +100,39 @@ export class Attachment {
   }
 
   /**
-   * Reads a track whose groups are single messages; the newest counts, none is left out on purpose.
+   * Reads a side track until the connection ends. Groups are read side by side: the newest may stay open while an older
+   * one still arrives, and messages that are said once come in groups of their own.
    * @param {string} name
    * @param {number} priority
-   * @param {(payload: Uint8Array) => void} handle
+   * @param {(payload: Uint8Array, group: number) => void} handle
    */
   async readTrack(name, priority, handle) {
     while (!this.closed && !this.connection.closing) {
-      const subscriber = this.connection.screen.track(name).subscribe({ priority, latencyMax: 2_000 });
+      const subscriber = this.connection.screen.track(name).subscribe({ priority, latencyMax: SIDE_KEPT_MS });
       try {
         for (;;) {
-          const group = await subscriber.nextGroup();
+          const group = await subscriber.recvGroup();
           if (!group || this.closed) break;
-          for (;;) {
-            const frame = await group.readFrame().catch(() => undefined);
-            if (!frame || this.closed) break;
-            handle(frame.payload);
-          }
+          void this.readGroup(group, handle);
         }
       } catch {
         // Not there yet, or gone.
       }
       subscriber.close();
       await delay(SUBSCRIBE_AGAIN_MS);
+    }
+  }
+
+  /**
+   * @param {import("../../vendor/moq.js").Group.Consumer} group
+   * @param {(payload: Uint8Array, group: number) => void} handle
+   */
+  async readGroup(group, handle) {
+    for (;;) {
+      // A group that aged out has nothing more to say.
+      const frame = await group.readFrame().catch(() => undefined);
+      if (!frame || this.closed) return;
+      handle(frame.payload, group.sequence);
     }
   }
 
@@ -149,16 +162,23 @@ export class Attachment {
   handleStatus(payload) {
     const status = readStatus(payload);
     if (!status) return;
-    if (status.t === "hello") this.hello = status.hello;
+    if (status.t === "hello") {
+      // It is said again whenever something else was said, so that whoever joins hears it.
+      if (JSON.stringify(status.hello) === JSON.stringify(this.hello)) return;
+      this.hello = status.hello;
+    }
+    if (status.t === "app" && status.state === this.appState) return;
     if (status.t === "app") this.appState = status.state;
     this.tellProgress();
     this.listener.onStatus(this, status);
   }
 
-  /** @param {Uint8Array} payload */
-  handleCursor(payload) {
+  /** @param {Uint8Array} payload @param {number} group */
+  handleCursor(payload, group) {
     const cursor = readCursorFrame(payload);
-    if (!cursor) return;
+    // An older shape that comes late is not the shape any more.
+    if (!cursor || group < this.cursorGroup) return;
+    this.cursorGroup = group;
     this.cursor = cursor;
     this.listener.onCursor(this, cursor);
   }
