@@ -1,7 +1,7 @@
 //! What `selvedge dev` says: a line for each step to people, a JSON object for each event to
 //! programs.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -92,6 +92,8 @@ enum Line<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reporter {
     output: Output,
+    /// Whether a person reads stderr: also beside JSON, when it is a terminal.
+    talkative: bool,
     colourful: bool,
 }
 
@@ -99,27 +101,28 @@ impl Reporter {
     pub(super) fn new(output: Output) -> Self {
         Self {
             output,
+            talkative: output == Output::People || io::stderr().is_terminal(),
             colourful: colourful(&io::stderr()),
         }
     }
 
     /// Something begins.
     pub(super) fn heading(&self, text: &str) {
-        if self.output == Output::People {
+        if self.talkative {
             say(&format!("\n  {}\n", self.paint("1", text)));
         }
     }
 
     /// A step is done.
     pub(super) fn step(&self, what: &str, detail: &str) {
-        if self.output == Output::People {
+        if self.talkative {
             say(&format!("  {} {what:<12} {detail}", self.paint("32", "✓")));
         }
     }
 
     /// Something is not there, which is no failure.
     pub(super) fn absent(&self, what: &str, detail: &str) {
-        if self.output == Output::People {
+        if self.talkative {
             say(&format!("  {} {what:<12} {detail}", self.paint("33", "-")));
         }
     }
@@ -146,7 +149,7 @@ impl Reporter {
             text.push('\n');
             text
         })?;
-        if self.output == Output::People {
+        if self.talkative {
             let fate = if thrown_away {
                 "thrown away at the end"
             } else {
@@ -207,13 +210,11 @@ impl Reporter {
             pid,
             restarts,
         };
-        match self.output {
-            Output::Json => self.output.data(&line, |_| String::new()),
-            Output::People => {
-                self.step(name, "is back");
-                Ok(())
-            }
+        if self.output == Output::Json {
+            self.output.data(&line, |_| String::new())?;
         }
+        self.step(name, "is back");
+        Ok(())
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
