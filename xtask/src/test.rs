@@ -120,7 +120,7 @@ impl Run {
         }
         if filter.is_empty() {
             let mut types = Command::new(dir.join("node_modules/.bin/tsc"));
-            types.arg("--project").arg(shell::root().join("console"));
+            types.arg("--project").arg(shell::root().join("console/jsconfig.json"));
             self.check("types of the console", &mut types)?;
         }
         let files = test_files(&dir)?;
