@@ -1,0 +1,177 @@
+//! Getting in: QUIC with a pinned certificate, and a media session on it.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moq_net::{Client, Driver, Session, origin, transport};
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use web_transport_quinn::proto::ConnectRequest;
+
+use super::{CertificateHash, TerminalError, Transport, WayIn};
+
+/// What we speak, best first.
+const VERSIONS: [&str; 2] = ["moq-lite-06", "moq-lite-05"];
+
+/// The same figures as at the entry.
+const IDLE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_millis(2_500);
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+const UNI_STREAMS: u32 = 1_024;
+const BIDI_STREAMS: u32 = 512;
+
+/// How long the goodbye may take when the terminal leaves.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Opens a media session that publishes `mine` and puts what it finds into `found`.
+pub(super) async fn connect(
+    way: &WayIn,
+    mine: &origin::Producer,
+    found: &origin::Producer,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Session, TerminalError> {
+    let client = Client::new()
+        .with_publisher(mine)
+        .with_subscriber(found.clone());
+    match way.transport {
+        Transport::Quic => {
+            let quic = dial(way, VERSIONS[0]).await?;
+            let client = client.with_path(format!("/moq?token={}", way.token));
+            let session = web_transport_quinn::Session::raw(quic);
+            let (session, driver) = client.connect_lite(Instant::now(), session).await?;
+            run(tasks, stop, driver);
+            Ok(session)
+        }
+        Transport::WebTransport => {
+            let quic = dial(way, web_transport_quinn::ALPN).await?;
+            let text = format!("https://{}/moq?token={}", way.address, way.token);
+            let url = url::Url::parse(&text);
+            let url = url.map_err(|error| TerminalError::Setup(error.to_string()))?;
+            let request = ConnectRequest::new(url).with_protocols(VERSIONS.map(str::to_owned));
+            let session = web_transport_quinn::Session::connect(quic, request).await;
+            let session = session.map_err(|error| TerminalError::NotLetIn(Box::new(error)))?;
+            let (session, driver) = client.connect_lite(Instant::now(), session).await?;
+            run(tasks, stop, driver);
+            Ok(session)
+        }
+    }
+}
+
+fn run<S>(tasks: &TaskTracker, stop: &CancellationToken, driver: Driver<S>)
+where
+    S: transport::poll::Session,
+    Driver<S>: Send,
+{
+    let stopped = stop.clone();
+    tasks.spawn(async move {
+        let mut driver = std::pin::pin!(moq_net::time::run(driver));
+        tokio::select! {
+            _ = &mut driver => {}
+            () = stopped.cancelled() => {
+                let _ = tokio::time::timeout(GOODBYE, driver).await;
+            }
+        }
+    });
+}
+
+async fn dial(way: &WayIn, alpn: &str) -> Result<quinn::Connection, TerminalError> {
+    let found = tokio::net::lookup_host(&way.address).await;
+    let no_address = |source| TerminalError::Address {
+        address: way.address.clone(),
+        source,
+    };
+    let nothing = || no_address(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let remote = found.map_err(no_address)?.next().ok_or_else(nothing)?;
+    let local = match remote {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let endpoint = quinn::Endpoint::client(local).map_err(TerminalError::Socket)?;
+    let name = way.address.rsplit_once(':').map_or("", |(host, _)| host);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let connecting = endpoint.connect_with(config(way.certificate_sha256, alpn)?, remote, name);
+    let connecting = connecting.map_err(|error| TerminalError::Setup(error.to_string()))?;
+    connecting.await.map_err(TerminalError::Connect)
+}
+
+fn config(pin: CertificateHash, alpn: &str) -> Result<quinn::ClientConfig, TerminalError> {
+    let setup = |error: &dyn std::error::Error| TerminalError::Setup(error.to_string());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| setup(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned { pin, provider }))
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+    let crypto = QuicClientConfig::try_from(tls).map_err(|error| setup(&error))?;
+    let idle = quinn::IdleTimeout::try_from(IDLE).map_err(|error| setup(&error))?;
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .initial_rtt(INITIAL_RTT)
+        .max_concurrent_uni_streams(UNI_STREAMS.into())
+        .max_concurrent_bidi_streams(BIDI_STREAMS.into())
+        .send_fairness(false);
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
+/// Trusts one certificate.
+#[derive(Debug)]
+struct Pinned {
+    pin: CertificateHash,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let hash = ring::digest::digest(&ring::digest::SHA256, certificate);
+        if hash.as_ref() == self.pin.0 {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::Error::General("not the pinned certificate".into()))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("quic speaks tls 1.3 only".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
