@@ -10,6 +10,7 @@ use relay::priority;
 use relay::publish::{Broadcast, Demand, Place, Track, TrackOptions};
 use render::cursor::Cursor;
 use render::pipeline::VideoFrame;
+use render::sound::Packet;
 use tracing::debug;
 
 use crate::grant::Paths;
@@ -151,15 +152,15 @@ impl Outlet {
     }
 
     /// Sends 10 ms of sound.
-    pub(super) fn sound(&mut self, packet: Bytes) {
+    pub(super) fn sound(&mut self, packet: Packet) {
         let place = if self.audio_packets.is_multiple_of(SOUND_GROUP) {
             Place::NewGroup
         } else {
             Place::SameGroup
         };
         self.audio_packets = self.audio_packets.wrapping_add(1);
-        let now = self.start.elapsed();
-        send(&mut self.audio, place, now, packet);
+        let at = packet.captured_at.saturating_duration_since(self.start);
+        send(&mut self.audio, place, at, packet.data);
     }
 
     /// Says what every terminal must know, now and whenever one joins: a newcomer gets the newest

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use api::session::ScreenSize;
-use bytes::Bytes;
 use model::manifest::Content;
 use model::{Bitrate, Manifest};
 use relay::publish::Demand;
@@ -13,6 +12,7 @@ use render::cursor::Cursor;
 use render::encoder::FrameRate;
 use render::picture::Size;
 use render::pipeline::{Outputs, Pipeline, PipelineConfig, PipelineHandle, VideoFrame};
+use render::sound::{Packet, Recording};
 use render::{Authority, XServer};
 use runtime::display::Display;
 use runtime::instance::{Sound, State};
@@ -81,7 +81,7 @@ pub(crate) enum Output {
     /// The pointer's shape.
     Cursor(Cursor),
     /// 10 ms of sound.
-    Sound(Bytes),
+    Sound(Packet),
     /// The app put a text on its clipboard.
     Copied(Arc<str>),
     /// The screen has another size.
@@ -166,6 +166,11 @@ impl Stage {
         } else {
             self.pipeline.pause();
         }
+        match (&self.recording, wanted) {
+            (Some(recording), true) => recording.resume(),
+            (Some(recording), false) => recording.pause(),
+            (None, _) => {}
+        }
     }
 
     /// What comes next. Safe to drop and call again.
@@ -204,7 +209,7 @@ impl Stage {
     }
 }
 
-async fn packet(recording: Option<&mut Recording>) -> Option<Bytes> {
+async fn packet(recording: Option<&mut Recording>) -> Option<Packet> {
     match recording {
         Some(recording) => recording.next().await,
         None => std::future::pending().await,
@@ -225,17 +230,6 @@ async fn demanded(demand: Option<&Demand>, was: bool) -> bool {
         !was
     } else {
         // The track has ended, and so will this.
-        std::future::pending().await
-    }
-}
-
-/// TEMP
-struct Recording;
-impl Recording {
-    async fn start(_: &std::path::Path, _: &str) -> Result<Self, std::io::Error> {
-        std::future::ready(Ok(Self)).await
-    }
-    async fn next(&mut self) -> Option<Bytes> {
         std::future::pending().await
     }
 }

@@ -101,9 +101,10 @@ impl Role {
 
     /// Different children should not come back at the same moment.
     pub(super) fn seed(&self) -> u64 {
-        self.name()
-            .bytes()
-            .fold(0, |sum, byte| sum * 31 + u64::from(byte) % 31)
+        let bytes = self.name().bytes();
+        bytes.fold(0, |sum: u64, byte| {
+            sum.wrapping_mul(31).wrapping_add(byte.into())
+        })
     }
 
     /// Everything that must be done before each start.
