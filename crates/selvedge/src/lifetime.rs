@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::exit::{Ending, Told};
 use crate::output::say;
 
-/// How long a service may take to stop. What it still holds then dies with the process.
-const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How long a service may take to stop, a little less than the five seconds we promise. What it
+/// still holds then dies with the process.
+const STOP_WAIT: Duration = Duration::from_millis(4_500);
 
 /// What ends a service apart from signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

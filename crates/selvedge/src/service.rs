@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::stub::{center, edge};
 use anyhow::Context as _;
 use api::site::SiteSpec;
 use center::Center;

@@ -27,6 +27,9 @@ use crate::service::{self, CenterReady, EdgeReady};
 /// Events of children that wait to be told. A child has at most a few a second.
 const EVENTS_MAX: usize = 64;
 
+/// How long children may take to start. Each has a limit of its own, which says more.
+const START_WAIT: Duration = Duration::from_secs(30);
+
 /// How long the center may take to know that all nodes are ready, and that they have the apps.
 const SETTLE_WAIT: Duration = Duration::from_secs(5);
 
@@ -290,9 +293,11 @@ impl Cloud {
     /// Waits until so many children are ready. One that dies on the way ends it all: at the start
     /// it would only die again.
     async fn all_up(&mut self, count: usize) -> anyhow::Result<BTreeMap<String, Up>> {
+        let deadline = tokio::time::Instant::now() + START_WAIT;
         let mut up = BTreeMap::new();
         while up.len() < count {
-            match self.next_event().await {
+            let event = tokio::time::timeout_at(deadline, self.next_event()).await;
+            match event.context("the children did not start in time")? {
                 Event::Ready {
                     name, pid, line, ..
                 } => {
