@@ -106,10 +106,6 @@ impl App {
         }
     }
 
-    pub(crate) fn is_silent(&self) -> bool {
-        self.told.try_recv().is_err()
-    }
-
     pub(crate) fn fill(&self, x: i16, y: i16, width: u16, height: u16, colour: u32) {
         let aux = ChangeGCAux::new().foreground(colour);
         self.connection.change_gc(self.gc, &aux).unwrap();
@@ -257,7 +253,11 @@ impl Reader {
             .unwrap()
             .reply()
             .unwrap();
-        let keysym = mapping.keysyms[usize::from(state & 1)];
+        // Where Shift makes no difference the second place is empty.
+        let keysym = match mapping.keysyms[usize::from(state & 1)] {
+            0 => mapping.keysyms[0],
+            keysym => keysym,
+        };
         Told::Key { keysym, down }
     }
 }
