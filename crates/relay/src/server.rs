@@ -17,7 +17,7 @@ use crate::connections::{ConnectionKind, Live};
 use crate::ping;
 use crate::relay::Relay;
 use crate::transport::{NODE_SEND_WINDOW, TERMINAL_SEND_WINDOW};
-use crate::wire::{NODE_ALPN, NodeSession, TERMINAL_VERSIONS, alpn};
+use crate::wire::{NODE_ALPN, NodeSession, TERMINAL_VERSIONS, protocol};
 
 /// From the first packet to a running session. Generous for a phone with a second of round trip and
 /// losses; whoever needs longer holds a slot for nothing.
@@ -89,23 +89,38 @@ impl Relay {
 
     async fn accept(&self, incoming: quinn::Incoming) -> Result<(), AcceptError> {
         let half_open = self.inner.half_open();
-        let connection = within(async { Ok(incoming.await?) }).await?;
-        drop(half_open);
-        // The media library takes datagrams for granted and panics without.
-        if connection.max_datagram_size().is_none() {
-            close(&connection, &CloseCode::Version, "datagrams required");
-            return Err(AcceptError::NoDatagrams);
+        let mut connecting = incoming.accept()?;
+        let data = within(async { Ok(connecting.handshake_data().await?) }).await?;
+        let protocol = protocol(data);
+        // We may speak before the terminal has finished its part of the handshake. What we say then,
+        // our HTTP/3 settings, is for everybody; it saves a browser one round trip.
+        let (connection, established) = match connecting.into_0rtt() {
+            Ok((connection, established)) => (connection, Some(established)),
+            Err(connecting) => (within(async { Ok(connecting.await?) }).await?, None),
+        };
+        if protocol.as_deref() == Some(web_transport_quinn::ALPN) {
+            let request = within(async { Ok(Request::accept(connection.clone()).await?) }).await?;
+            drop(half_open);
+            takes_datagrams(&connection)?;
+            return self.accept_web(connection, request).await;
         }
-        match alpn(&connection).as_deref() {
+        if let Some(established) = established {
+            within(async { Ok(established.await) }).await?;
+        }
+        drop(half_open);
+        takes_datagrams(&connection)?;
+        match protocol.as_deref() {
             Some(NODE_ALPN) => self.accept_node(connection).await,
-            Some(web_transport_quinn::ALPN) => self.accept_web(connection).await,
             _ => self.accept_raw(connection).await,
         }
     }
 
     /// A browser: the path and token are in the address of the request.
-    async fn accept_web(&self, connection: quinn::Connection) -> Result<(), AcceptError> {
-        let request = within(async { Ok(Request::accept(connection.clone()).await?) }).await?;
+    async fn accept_web(
+        &self,
+        connection: quinn::Connection,
+        request: Request,
+    ) -> Result<(), AcceptError> {
         if request.url.path() == ping::PATH {
             let session = within(async { Ok(request.respond(ConnectResponse::OK).await?) }).await?;
             tokio::select! {
@@ -240,6 +255,15 @@ impl Relay {
             AcceptError::Refused(refusal)
         })
     }
+}
+
+/// The media library takes datagrams for granted and panics without.
+fn takes_datagrams(connection: &quinn::Connection) -> Result<(), AcceptError> {
+    if connection.max_datagram_size().is_some() {
+        return Ok(());
+    }
+    close(connection, &CloseCode::Version, "datagrams required");
+    Err(AcceptError::NoDatagrams)
 }
 
 /// A step of a handshake, which nobody may draw out.

@@ -1,10 +1,12 @@
 //! What our connections say on the wire: names of protocols, hops, and a session whose protocol we
 //! name ourselves.
 
+use std::any::Any;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use moq_net::web_transport_trait::{Stats, poll};
+use quinn::crypto::rustls::HandshakeData;
 use web_transport_quinn::{RecvStream, SendStream, Session, SessionError};
 
 /// The protocol of links between nodes: raw QUIC that speaks [`NODE_VERSION`].
@@ -46,12 +48,9 @@ impl TryFrom<u64> for Hop {
     }
 }
 
-/// The name of the protocol that a QUIC connection has agreed on.
-pub(crate) fn alpn(connection: &quinn::Connection) -> Option<String> {
-    let data = connection.handshake_data()?;
-    let data = data
-        .downcast::<quinn::crypto::rustls::HandshakeData>()
-        .ok()?;
+/// The name of the protocol that a QUIC connection has agreed on, from its handshake data.
+pub(crate) fn protocol(data: Box<dyn Any>) -> Option<String> {
+    let data = data.downcast::<HandshakeData>().ok()?;
     String::from_utf8(data.protocol?).ok()
 }
 
