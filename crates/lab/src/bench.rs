@@ -3,6 +3,7 @@
 //! A bench measures and says what its figures should be; it does not fail because of them. Only
 //! `--check` turns a goal that is not reached into an exit code.
 
+pub mod play;
 pub mod wan;
 
 use std::fmt;
@@ -10,11 +11,18 @@ use std::fmt;
 use serde::Serialize;
 
 /// All benches. Each is run by `selvedge-bench <name>`, best from a release build.
-pub static BENCHES: &[Bench] = &[Bench {
-    name: "wan",
-    about: "how exact the emulated network is: delay, loss, rate, its own use of the processor",
-    run: wan::run,
-}];
+pub static BENCHES: &[Bench] = &[
+    Bench {
+        name: "play",
+        about: "how it is to use an app: key to picture, first picture, processor and memory",
+        run: play::run,
+    },
+    Bench {
+        name: "wan",
+        about: "how exact the emulated network is: delay, loss, rate, its own use of the processor",
+        run: wan::run,
+    },
+];
 
 /// Something that can be measured.
 #[derive(Clone, Copy, Debug)]

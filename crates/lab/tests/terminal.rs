@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use api::terminal::{ByeReason, Status};
 use lab::terminal::{CertificateHash, Terminal, TerminalError, Transport, WayIn};
+use lab::wan::{Link, Wan};
 use model::input::{Control, InputEvent, InputSeq, Pong, Report};
 use model::{Epoch, SessionId};
 use moq_net::{Timestamp, broadcast, group, origin, track};
@@ -119,6 +120,31 @@ async fn a_broken_picture_asks_for_a_keyframe() {
     .await
     .unwrap();
     assert!(terminal.statistics().broken > 0);
+}
+
+/// Round trips from nothing to the first picture, over a network where they count.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_picture_needs_few_round_trips() {
+    const ROUND_TRIP: Duration = Duration::from_millis(200);
+    let host = Host::start();
+    let wan = Wan::start(1).unwrap();
+    let near = "127.0.0.1:0".parse().unwrap();
+    let far = Some(host.address.parse().unwrap());
+    let proxy = wan
+        .proxy(near, far, Link::from_round_trip(ROUND_TRIP))
+        .unwrap();
+    for transport in [Transport::Quic, Transport::WebTransport] {
+        let mut way = host.way(transport);
+        way.address = proxy.address().to_string();
+        let terminal = soon("terminal", Terminal::connect(&way)).await.unwrap();
+        soon("picture", terminal.picture_that(|_| true))
+            .await
+            .unwrap();
+        let after = terminal.statistics().first_frame_after.unwrap();
+        let round_trips = after.as_secs_f64() / ROUND_TRIP.as_secs_f64();
+        println!("{transport:?}: first picture after {round_trips:.2} round trips");
+        assert!(round_trips < 6.0, "{round_trips}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

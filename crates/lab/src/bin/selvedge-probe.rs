@@ -271,7 +271,7 @@ impl Probe {
         } else {
             keysym
         };
-        let printable = code < 0xf000 || code > 0xffff;
+        let printable = !(0xf000..=0xffff).contains(&code);
         self.typed
             .extend(char::from_u32(code).filter(|_| printable && code >= 0x20));
         while self.typed.chars().count() > TYPED_MAX {
@@ -283,7 +283,7 @@ impl Probe {
     /// Paints everything anew.
     fn paint(&mut self) -> anyhow::Result<()> {
         let (scene, width, height) = (self.scene, self.width, self.height);
-        let background = if self.keys % 2 == 0 { EVEN } else { ODD };
+        let background = if self.keys.is_multiple_of(2) { EVEN } else { ODD };
         self.fill(scene, background, &[rectangle(0, 0, width, height)])?;
         let lit = |bit: u16| match bit {
             COUNTER_BITS => self.held > 0,
