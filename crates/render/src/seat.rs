@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use model::input::{InputEvent, InputSeq};
 use tokio::sync::watch;
 use x11rb::connection::Connection as _;
+use x11rb::wrapper::ConnectionExt as _;
 
 use crate::clipboard::Clipboard;
 use crate::input::Hands;
@@ -117,8 +118,8 @@ impl Seat {
             let orders = shared.orders.take();
             if orders.stop {
                 self.hands.release(&self.link)?;
-                self.link.connection.flush()?;
-                return Ok(());
+                // A round trip: the server forgets what it has not read of a connection that closed.
+                return Ok(self.link.connection.sync()?);
             }
             if orders.release {
                 self.hands.release(&self.link)?;

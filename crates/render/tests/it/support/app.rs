@@ -211,7 +211,7 @@ impl Reader {
         match event {
             Event::KeyPress(press) => {
                 *presses += 1;
-                let colour = if *presses % 2 == 0 { EVEN } else { ODD };
+                let colour = if presses.is_multiple_of(2) { EVEN } else { ODD };
                 let aux = ChangeGCAux::new().foreground(colour);
                 self.connection.change_gc(self.gc, &aux).unwrap();
                 let rectangle = Rectangle {
