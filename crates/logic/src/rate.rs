@@ -10,40 +10,22 @@
 //! Deliberately elsewhere: spreading one frame over time is `pacer`'s, the rhythm of capturing
 //! `cadence`'s; both obey the [`Target`].
 
+mod decoder;
+mod flight;
+mod history;
 mod ladder;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use model::{Bitrate, Bytes};
 
+use decoder::Decoder;
+use flight::Flight;
+use history::{History, MOMENT, SECOND};
 use ladder::Ladder;
-
-/// How long a frame may be on its way, beyond a round trip and the time between two reports, before
-/// no other is sent: a screen can wait, a queue only grows.
-const ON_THE_WAY_MAX: Duration = Duration::from_millis(400);
-/// The time between two reports.
-const REPORT_INTERVAL: Duration = Duration::from_millis(200);
-/// What may be on its way before anything has arrived: the first keyframe and a third of a second.
-const START_WINDOW: Bytes = Bytes::new(256_000);
-/// A frame that no receipt has mentioned for so long is forgotten.
-const FORGOTTEN: Duration = Duration::from_secs(10);
-/// So are all after so many windows in which none arrived, to see whether another one does.
-const FORGETTING_WINDOWS: u32 = 8;
-/// Frames on their way that are remembered: two seconds of the fastest.
-const FRAMES_MAX: usize = 256;
 
 /// Without a report for so long the bitrate is halved, once.
 const SILENCE: Duration = Duration::from_secs(1);
-
-/// How far back the least lateness is looked for: what even the best window has is jitter.
-const FLOOR_WINDOW: Duration = Duration::from_secs(10);
-/// Receipts kept for that: five a second for ten seconds, and then some.
-const HISTORY_MAX: usize = 64;
-/// Receipts before jitter is believed. Until then lateness counts in full.
-const HISTORY_MIN: usize = 10;
-/// Jitter beyond this is not forgiven: it may be a queue that was there from the start.
-const FLOOR_MAX: Duration = Duration::from_millis(60);
 
 /// Lateness over the floor that says nothing yet. One and a half frames come on top of it when
 /// frames are far apart, because a large frame takes up to its own interval to pass.
@@ -60,10 +42,6 @@ const EXCUSED_AGAIN: Duration = Duration::from_secs(1);
 /// Late windows in a row that are taken for a queue if anything else speaks for one, and if not.
 const LATE_WINDOWS: u32 = 3;
 const LATE_WINDOWS_ALONE: u32 = 8;
-/// Receipts over which rates are averaged: a second, so that single frames do not count, and a
-/// moment, for when the link has just changed.
-const SECOND: usize = 5;
-const MOMENT: usize = 2;
 /// Windows in a row in which frames were sent and none arrived, before that counts.
 const EMPTY_WINDOWS: u32 = 3;
 /// Lost frames, in percent, that count as a link too narrow, and that forbid to raise.
@@ -78,11 +56,6 @@ const SETTLE: Duration = Duration::from_millis(400);
 const PATIENCE_MIN: Duration = Duration::from_secs(3);
 const PATIENCE_MAX: Duration = Duration::from_secs(48);
 
-/// Beyond this multiple of what has arrived lately, in percent, nothing is known.
-const PROVEN_PERCENT: u64 = 140;
-/// How far back "lately" reaches.
-const PROVEN_WINDOW: Duration = Duration::from_secs(5);
-
 /// Growth in thousandths a second: back to what has worked, near what was too much, and beyond.
 const GROWTH_BACK: u64 = 1_000;
 const GROWTH_NEAR: u64 = 40;
@@ -92,12 +65,6 @@ const GROWTH_MAX: u64 = 500;
 /// A bitrate is passed on when it differs by so much, in percent: less is not worth the encoder's
 /// trouble.
 const CHANGE_PERCENT: u64 = 2;
-
-/// Frames waiting for the decoder that say it is too slow, in two windows in a row.
-const DECODE_QUEUE_HIGH: u32 = 4;
-/// How long the decoder must keep up before it is given more: doubled each time it then fails.
-const DECODER_TRUST_MIN: Duration = Duration::from_secs(5);
-const DECODER_TRUST_MAX: Duration = Duration::from_secs(80);
 
 /// What a session may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,35 +193,16 @@ pub struct Rate {
     /// No growth beyond what has worked before.
     patient_until: Instant,
     patience: Duration,
-    /// Invariant: at most `HISTORY_MAX`.
-    history: VecDeque<Past>,
-    /// The frames that no receipt has mentioned. Invariant: at most `FRAMES_MAX`.
-    on_the_way: VecDeque<Instant>,
-    /// What was sent before anything arrived; `None` once something has.
-    starting: Option<Bytes>,
+    history: History,
+    flight: Flight,
     /// What was sent since the last receipt.
     sent: Bytes,
     excuse: Duration,
     excused_until: Instant,
     late_windows: u32,
-    empty_windows: u32,
     last_excess: Duration,
     last_receipt_at: Instant,
     told: Option<Target>,
-}
-
-/// What is remembered of a receipt.
-#[derive(Debug)]
-struct Past {
-    at: Instant,
-    sent: Bitrate,
-    received: Bitrate,
-    /// Averaged, this one included.
-    received_in_second: Bitrate,
-    /// `None` if nothing arrived.
-    late: Option<Duration>,
-    /// `None` if not known.
-    round_trip: Option<Duration>,
 }
 
 /// What a receipt means.
@@ -289,14 +237,12 @@ impl Rate {
             settled_at: now,
             patient_until: now,
             patience: PATIENCE_MIN,
-            history: VecDeque::new(),
-            on_the_way: VecDeque::new(),
-            starting: Some(Bytes::new(0)),
+            history: History::default(),
+            flight: Flight::default(),
             sent: Bytes::new(0),
             excuse: Duration::ZERO,
             excused_until: now,
             late_windows: 0,
-            empty_windows: 0,
             last_excess: Duration::ZERO,
             last_receipt_at: now,
             told: None,
@@ -309,19 +255,29 @@ impl Rate {
         self.ladder.jump(self.bitrate);
     }
 
+    /// The terminal has just come, or come back by another way. What was learnt of the way before
+    /// is forgotten; the bitrate stays, because it is the best guess there is.
+    pub fn handle_join(&mut self, now: Instant) {
+        self.flight = Flight::default();
+        self.history = History::default();
+        self.capacity = None;
+        self.patience = PATIENCE_MIN;
+        self.last_excess = Duration::ZERO;
+        self.sent = Bytes::new(0);
+        self.last_receipt_at = now;
+        self.view = View::Clear;
+        self.settle(now);
+    }
+
     /// The encoder made a frame that is being sent.
     pub fn handle_frame(&mut self, size: Bytes, now: Instant) {
         self.handle_timeout(now);
         self.sent = self.sent.saturating_add(size);
-        self.starting = self.starting.map(|it| it.saturating_add(size));
-        if self.on_the_way.len() == FRAMES_MAX {
-            self.on_the_way.pop_front();
-        }
-        self.on_the_way.push_back(now);
+        self.flight.handle_frame(size, now);
         // A keyframe, or what is as large as one.
         let fair = self.bitrate * (self.target().frame_rate.interval() * 3);
         if size > fair && now >= self.excused_until + EXCUSED_AGAIN {
-            self.excused_until = now + EXCUSED + self.least_round_trip();
+            self.excused_until = now + EXCUSED + self.history.least_round_trip();
             self.excuse = air_time(size, self.bitrate).min(EXCUSE_MAX);
         }
     }
@@ -334,10 +290,9 @@ impl Rate {
         if receipt.window.is_zero() || elapsed.is_zero() {
             return; // says nothing
         }
-        self.remember(receipt, elapsed, now);
-        let arrived = receipt.received.saturating_add(receipt.lost);
-        let arrived = usize::try_from(arrived).unwrap_or(usize::MAX);
-        self.on_the_way.drain(..arrived.min(self.on_the_way.len()));
+        let sent = std::mem::take(&mut self.sent);
+        self.history.handle_receipt(receipt, sent, elapsed, now);
+        self.flight.handle_receipt(receipt.received, receipt.lost);
         let verdict = self.judge(receipt, now);
         self.view = match verdict {
             Verdict::Clear => View::Clear,
@@ -360,24 +315,22 @@ impl Rate {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.view != View::Silent && self.silent_at().is_some_and(|it| now >= it) {
             self.view = View::Silent;
+            self.flight = Flight::default();
             // What has worked is worth coming back to when the terminal speaks again.
             self.capacity = self.capacity.or(Some(self.bitrate));
             self.halve(now);
             self.ladder.handle_bitrate(self.bitrate, now);
         }
-        let forgotten = |it: &mut Instant| now >= *it + FORGOTTEN;
-        while self.on_the_way.pop_front_if(forgotten).is_some() {}
+        self.flight.handle_timeout(now);
     }
 
     /// Whether another frame should be sent at all. Not while one from long ago has not arrived:
     /// whatever follows would only wait behind it. Ask before each picture, and again after each
     /// receipt and timeout.
     pub fn is_open(&self, now: Instant) -> bool {
-        let speaks = !self.history.is_empty() && self.view != View::Silent;
         // A terminal that says nothing at all may still see everything.
-        !speaks
-            || (self.starting.is_none_or(|it| it < START_WINDOW)
-                && self.closes_at().is_none_or(|it| now < it))
+        let speaks = !self.history.is_empty() && self.view != View::Silent;
+        !speaks || self.flight.is_open(self.history.least_round_trip(), now)
     }
 
     /// Returns what the encoder should do from now on, if that has changed.
@@ -398,13 +351,15 @@ impl Rate {
     /// Returns when to call [`handle_timeout`](Self::handle_timeout), if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let silent_at = self.silent_at().filter(|_| self.view != View::Silent);
-        let forgotten_at = self.on_the_way.front().map(|it| *it + FORGOTTEN);
-        silent_at.into_iter().chain(forgotten_at).min()
+        silent_at
+            .into_iter()
+            .chain(self.flight.poll_timeout())
+            .min()
     }
 
     /// What the encoder should do.
     pub fn target(&self) -> Target {
-        let rung = self.ladder.rung_at_most(self.decoder.rung);
+        let rung = self.ladder.rung_at_most(self.decoder.rung());
         Target {
             bitrate: self.bitrate,
             frame_rate: rung.frame_rate,
@@ -422,35 +377,17 @@ impl Rate {
         (!self.history.is_empty()).then(|| self.last_receipt_at + SILENCE)
     }
 
-    fn closes_at(&self) -> Option<Instant> {
-        let patience = self.least_round_trip() + REPORT_INTERVAL + ON_THE_WAY_MAX;
-        self.on_the_way.front().map(|it| *it + patience)
-    }
-
     fn judge(&mut self, receipt: &Receipt, now: Instant) -> Verdict {
-        if receipt.received > 0 {
-            self.empty_windows = 0;
-            self.starting = None;
-            return self.judge_lateness(receipt, now);
-        }
-        if self.on_the_way.is_empty() {
-            self.empty_windows = 0;
-            return Verdict::Clear;
-        }
-        self.empty_windows += 1;
-        if self.empty_windows.is_multiple_of(FORGETTING_WINDOWS) {
-            self.on_the_way.clear();
-            self.starting = self.starting.map(|_| Bytes::new(0));
-        }
-        if self.empty_windows >= EMPTY_WINDOWS && now >= self.settled_at {
-            Verdict::Blocked
-        } else {
-            Verdict::Busy
+        match self.flight.empty_windows() {
+            _ if receipt.received > 0 => self.judge_lateness(receipt, now),
+            0 => Verdict::Clear,
+            EMPTY_WINDOWS.. if now >= self.settled_at => Verdict::Blocked,
+            _ => Verdict::Busy,
         }
     }
 
     fn judge_lateness(&mut self, receipt: &Receipt, now: Instant) -> Verdict {
-        let excess = receipt.late.saturating_sub(self.late_floor());
+        let excess = receipt.late.saturating_sub(self.history.late_floor());
         let last_excess = std::mem::replace(&mut self.last_excess, excess);
         let excuse = if now < self.excused_until {
             self.excuse
@@ -462,7 +399,7 @@ impl Rate {
         self.late_windows = if late { self.late_windows + 1 } else { 0 };
         if self.late_windows >= LATE_WINDOWS {
             // Behind a queue arrives just what passes.
-            let passed = self.received_rate(SECOND);
+            let passed = self.history.received_rate(SECOND);
             self.capacity = self.capacity.map(|it| it.min(passed));
         }
 
@@ -470,17 +407,20 @@ impl Rate {
         let lost_percent = receipt.lost.saturating_mul(100) / frames.max(1);
         let too_much_lost = lost_percent >= LOSS_HIGH_PERCENT && receipt.lost > 1;
 
-        let (sent, received) = (self.sent_rate(MOMENT), self.received_rate(MOMENT));
-        let least = self.least_round_trip();
+        let (sent, received) = (
+            self.history.sent_rate(MOMENT),
+            self.history.received_rate(MOMENT),
+        );
+        let least = self.history.least_round_trip();
         let very_late = excess > margin + least.min(RETRANSMISSION_MAX);
-        let behind = self.is_behind();
+        let behind = self.history.is_behind();
         let far = receipt.round_trip.saturating_sub(least) > margin / 2;
         let queue = (very_late && received < permille(sent, 850))
             || (self.late_windows >= LATE_WINDOWS && (very_late || behind || far))
             || self.late_windows >= LATE_WINDOWS_ALONE;
         let less = excess.as_millis() * 10 < last_excess.as_millis() * 9
             || received > permille(sent, 1_100);
-        let draining = less && self.bitrate <= self.passed();
+        let draining = less && self.bitrate <= self.history.passed();
         let too_much = too_much_lost || (queue && !draining);
         if too_much && now >= self.settled_at {
             Verdict::Congested { excess }
@@ -492,10 +432,10 @@ impl Rate {
     }
 
     fn grow(&mut self, elapsed: Duration, now: Instant) {
-        if now < self.settled_at || self.is_behind() {
+        if now < self.settled_at || self.history.is_behind() {
             return;
         }
-        let proven = self.proven(now);
+        let proven = self.history.proven(now);
         // After a pause of the reports we grow as if only one were missing.
         let elapsed = elapsed.min(Duration::from_millis(500));
 
@@ -526,18 +466,10 @@ impl Rate {
         self.set(wanted.min(most).max(self.bitrate));
     }
 
-    /// What may be tried. That the little of a quiet screen arrives in time proves nothing.
-    fn proven(&self, now: Instant) -> Bitrate {
-        let recent = |it: &&Past| now.saturating_duration_since(it.at) <= PROVEN_WINDOW;
-        let recent = self.history.iter().rev().take_while(recent);
-        let best = recent.map(|it| it.received_in_second).max();
-        permille(best.unwrap_or(Bitrate::bps(0)), PROVEN_PERCENT * 10)
-    }
-
     /// Less than what arrives, so that the queue drains.
     fn cut(&mut self, excess: Duration, now: Instant) {
-        let sent = self.sent_rate(SECOND);
-        let passed = self.passed();
+        let sent = self.history.sent_rate(SECOND);
+        let passed = self.history.passed();
         let drain = excess.as_millis() * 1_000 / DRAIN.as_millis();
         let drain = u64::try_from(drain).unwrap_or(u64::MAX).clamp(100, 500);
         let quiet = sent < permille(self.bitrate, 700);
@@ -566,16 +498,6 @@ impl Rate {
         self.capacity = Some(passed);
     }
 
-    /// What arrives while there is a queue. Averaged, unless the link has just shrunk.
-    fn passed(&self) -> Bitrate {
-        let (moment, second) = (self.received_rate(MOMENT), self.received_rate(SECOND));
-        if moment < permille(second, 700) {
-            moment
-        } else {
-            second
-        }
-    }
-
     fn halve(&mut self, now: Instant) {
         self.set(permille(self.bitrate, 500));
         self.settle(now);
@@ -584,119 +506,12 @@ impl Rate {
     fn settle(&mut self, now: Instant) {
         self.growth = GROWTH_MIN;
         self.late_windows = 0;
-        self.settled_at = now + SETTLE + self.least_round_trip();
+        self.settled_at = now + SETTLE + self.history.least_round_trip();
     }
 
     fn set(&mut self, wanted: Bitrate) {
         self.bitrate = wanted.clamp(self.limits.floor, self.limits.ceiling);
     }
-
-    fn late_floor(&self) -> Duration {
-        if self.history.len() < HISTORY_MIN {
-            return Duration::ZERO;
-        }
-        let least = self.history.iter().filter_map(|it| it.late).min();
-        least.unwrap_or_default().min(FLOOR_MAX)
-    }
-
-    fn least_round_trip(&self) -> Duration {
-        let least = self.history.iter().filter_map(|it| it.round_trip).min();
-        least.unwrap_or_default()
-    }
-
-    fn sent_rate(&self, receipts: usize) -> Bitrate {
-        mean(self.history.iter().rev().take(receipts).map(|it| it.sent))
-    }
-
-    fn received_rate(&self, receipts: usize) -> Bitrate {
-        let recent = self.history.iter().rev().take(receipts);
-        mean(recent.map(|it| it.received))
-    }
-
-    /// Whether less arrives than is sent.
-    fn is_behind(&self) -> bool {
-        self.received_rate(SECOND) < permille(self.sent_rate(SECOND), 960)
-    }
-
-    fn remember(&mut self, receipt: &Receipt, elapsed: Duration, now: Instant) {
-        let received = rate_of(receipt.bytes, receipt.window);
-        let before = self.history.iter().rev().take(SECOND - 1);
-        let sum = before.fold(received.as_bps(), |sum, it| {
-            sum.saturating_add(it.received.as_bps())
-        });
-        self.history.push_back(Past {
-            at: now,
-            sent: rate_of(std::mem::take(&mut self.sent), elapsed),
-            received,
-            received_in_second: Bitrate::bps(sum / SECOND as u64),
-            late: (receipt.received > 0).then_some(receipt.late),
-            round_trip: Some(receipt.round_trip).filter(|it| !it.is_zero()),
-        });
-        let old = |it: &mut Past| now.saturating_duration_since(it.at) > FLOOR_WINDOW;
-        while self.history.pop_front_if(old).is_some() {}
-        if self.history.len() > HISTORY_MAX {
-            self.history.pop_front();
-        }
-    }
-}
-
-/// Watches whether the terminal decodes as fast as frames come.
-#[derive(Debug)]
-struct Decoder {
-    /// It gets no better than this rung of the ladder.
-    rung: usize,
-    slow_windows: u32,
-    last_queue: u32,
-    /// Since when it has kept up.
-    well_since: Instant,
-    trust: Duration,
-    raised_at: Option<Instant>,
-}
-
-impl Decoder {
-    fn new(now: Instant) -> Self {
-        Self {
-            rung: 0,
-            slow_windows: 0,
-            last_queue: 0,
-            well_since: now,
-            trust: DECODER_TRUST_MIN,
-            raised_at: None,
-        }
-    }
-
-    fn handle_queue(&mut self, queue: u32, ladder: usize, lowest: usize, now: Instant) {
-        let slow = queue >= DECODE_QUEUE_HIGH && queue >= self.last_queue;
-        self.last_queue = queue;
-        self.slow_windows = if slow { self.slow_windows + 1 } else { 0 };
-        if queue >= DECODE_QUEUE_HIGH {
-            self.well_since = now;
-        }
-        if self.slow_windows >= 2 {
-            self.slow_windows = 0;
-            self.rung = (self.rung.max(ladder) + 1).min(lowest);
-            // It failed with what it was just given: it waits longer for the next try.
-            let failed = self
-                .raised_at
-                .take()
-                .is_some_and(|it| now < it + self.trust);
-            self.trust = if failed {
-                (self.trust * 2).min(DECODER_TRUST_MAX)
-            } else {
-                DECODER_TRUST_MIN
-            };
-        } else if self.rung > 0 && now >= self.well_since + self.trust {
-            self.rung -= 1;
-            self.well_since = now;
-            self.raised_at = Some(now);
-        }
-    }
-}
-
-fn rate_of(bytes: Bytes, time: Duration) -> Bitrate {
-    let bits = u128::from(bytes.get()) * 8 * 1_000_000_000;
-    let bps = bits / time.as_nanos().max(1);
-    Bitrate::bps(u64::try_from(bps).unwrap_or(u64::MAX))
 }
 
 fn air_time(size: Bytes, rate: Bitrate) -> Duration {
@@ -713,13 +528,6 @@ fn permille(rate: Bitrate, permille: u64) -> Bitrate {
 fn per_second(amount: u64, elapsed: Duration) -> u64 {
     let share = u128::from(amount) * elapsed.as_micros() / 1_000_000;
     u64::try_from(share).unwrap_or(u64::MAX)
-}
-
-fn mean(rates: impl Iterator<Item = Bitrate>) -> Bitrate {
-    let (sum, count) = rates.fold((0u128, 0u128), |(sum, count), it| {
-        (sum + u128::from(it.as_bps()), count + 1)
-    });
-    Bitrate::bps(u64::try_from(sum / count.max(1)).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
