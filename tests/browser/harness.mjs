@@ -12,6 +12,8 @@ import { chromium } from "playwright-core";
 
 /** The binary under test. */
 const BINARY = process.env.SELVEDGE_BINARY ?? process.env.SELVEDGE_BIN ?? fileURLToPath(new URL("../../target/debug/selvedge", import.meta.url));
+/** A folder to take the console from instead of the binary, while it is being written. */
+const FILES = process.env.SELVEDGE_CONSOLE_DIR;
 const CHROMIUM = process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((it) => existsSync(it));
 /** A debug build on a busy machine takes its time. */
 const READY_LIMIT_MS = 90_000;
@@ -30,6 +32,8 @@ const CHROMIUM_FLAGS = [
   "--disable-backgrounding-occluded-windows",
   "--disable-renderer-backgrounding",
   "--autoplay-policy=no-user-gesture-required",
+  // Pages from a folder come from nowhere, and nowhere may not talk to this machine.
+  ...(FILES ? ["--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebTransport,LocalNetworkAccessChecksWebSockets"] : []),
 ];
 
 /**
@@ -168,8 +172,18 @@ export async function newProfile(browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1300, height: 800 }, ...options });
   const faults = [];
   context.on("weberror", (error) => faults.push(String(error.error().stack ?? error.error())));
+  if (FILES) await serveFromDisk(context);
   context.on("page", (page) => page.on("request", (request) => faultOfRequest(request, faults)));
   return { context, faults };
+}
+
+/**
+ * Answers the pages' files from a folder, so that who writes them need not build the binary for every change.
+ * @param {import("playwright-core").BrowserContext} context
+ */
+async function serveFromDisk(context) {
+  const fileOf = ({ pathname }) => (pathname === "/" ? "index.html" : pathname.startsWith("/play/") ? "play.html" : pathname.startsWith("/console/") ? pathname.slice("/console/".length) : null);
+  await context.route((url) => fileOf(url) !== null, (route) => route.fulfill({ path: path.join(FILES, fileOf(new URL(route.request().url()))) }));
 }
 
 /** Pages may talk to this machine only. */
@@ -224,7 +238,8 @@ export function readProbe(page) {
 
 /** Runs in the page. The counter is 16 blocks of 32 by 32 pixels along the top, least significant bit first. */
 export function probeInPage() {
-  const { width, height } = window.selvedge.stats();
+  // The app's own pixels; the picture may be smaller on a slow machine.
+  const { width, height } = window.selvedge.state().hello;
   const at = (x, y) => window.selvedge.pixel(x / (width - 1), y / (height - 1));
   const white = ([red, green, blue]) => red + green + blue > 382;
   let keys = 0;
@@ -239,7 +254,12 @@ export function probeInPage() {
 export async function pressAndSee(page, key) {
   const before = await readProbe(page);
   await page.keyboard.press(key);
-  await untilProbe(page, (probe) => probe.keys === before.keys + 1);
+  try {
+    await untilProbe(page, (probe) => probe.keys === before.keys + 1);
+  } catch (error) {
+    const said = await page.evaluate(() => JSON.stringify({ state: window.selvedge.state(), stats: window.selvedge.stats(), focus: document.activeElement?.id }));
+    throw new Error(`${error.message}\n${said}`);
+  }
   return page.evaluate(() => window.selvedge.stats().last_latency);
 }
 

@@ -44,10 +44,11 @@ export class Attachment {
    * @param {Ticket} ticket
    * @param {Listener} listener
    * @param {AbortSignal} signal
+   * @param {import("./connection.js").Haste} haste
    * @returns {Promise<Attachment>}
    */
-  static async open(ticket, listener, signal) {
-    return new Attachment(await Connection.open(ticket, signal), listener);
+  static async open(ticket, listener, signal, haste) {
+    return new Attachment(await Connection.open(ticket, signal, haste), listener);
   }
 
   /** @param {Connection} connection @param {Listener} listener */

@@ -6,6 +6,14 @@ import { broadcastNames, moqUrl, websocketUrl, writeJson } from "./protocol.js";
 /** @typedef {import("../shared/types.js").Ticket} Ticket */
 /** @typedef {import("./events.js").WireEvent} WireEvent */
 
+/**
+ * Whether to try everything and find out what is wrong, or to give up soon because other entries are waiting to be tried:
+ * then only the transport that worked before is used.
+ * @typedef {"thorough" | {only: "webtransport" | "websocket"}} Haste
+ */
+
+/** One transport to one entry has this long when others are waiting, in milliseconds. */
+const HASTY_LIMIT_MS = 1_500;
 /** WebTransport has this long before the WebSocket is tried: three lost handshake packets. */
 const WEBTRANSPORT_LIMIT_MS = 3_000;
 /** The same for the WebSocket, after which the entry counts as unreachable. */
@@ -31,10 +39,11 @@ export class Connection {
   /**
    * @param {Ticket} ticket
    * @param {AbortSignal} signal
+   * @param {Haste} haste
    * @returns {Promise<Connection>}
    */
-  static async open(ticket, signal) {
-    return new Connection(ticket, await connect(ticket, signal));
+  static async open(ticket, signal, haste) {
+    return new Connection(ticket, await connect(ticket, signal, haste));
   }
 
   /**
@@ -90,35 +99,37 @@ export class Connection {
 /**
  * @param {Ticket} ticket
  * @param {AbortSignal} signal
+ * @param {Haste} haste
  */
-async function connect(ticket, signal) {
+async function connect(ticket, signal, haste) {
   const websocket = websocketUrl(ticket);
   const webtransport = Moq.isWebTransportSupported();
   if (!webtransport && !websocket) throw new ConnectError("no_transport", ticket.entry.site);
-  if (webtransport) {
+  const hasty = haste !== "thorough";
+  if (webtransport && !(hasty && haste.only === "websocket")) {
     try {
       return await Moq.connect(moqUrl(ticket), {
         webtransport: pinned(ticket),
         websocket: { enabled: false },
-        signal: AbortSignal.any([signal, AbortSignal.timeout(WEBTRANSPORT_LIMIT_MS)]),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(hasty ? HASTY_LIMIT_MS : WEBTRANSPORT_LIMIT_MS)]),
       });
     } catch {
       signal.throwIfAborted();
     }
   }
-  if (websocket) {
+  if (websocket && !(hasty && haste.only === "webtransport")) {
     try {
       return await Moq.connect(websocket, {
         // Where the browser has WebTransport the library dials that too; the pin lets it win if it does get through.
         webtransport: pinned(ticket),
         websocket: { enabled: true, url: websocket, delay: 0 },
-        signal: AbortSignal.any([signal, AbortSignal.timeout(WEBSOCKET_LIMIT_MS)]),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(hasty ? HASTY_LIMIT_MS : WEBSOCKET_LIMIT_MS)]),
       });
     } catch {
       signal.throwIfAborted();
     }
   }
-  throw new ConnectError(await diagnose(ticket, webtransport), ticket.entry.site);
+  throw new ConnectError(hasty ? "unreachable" : await diagnose(ticket, webtransport), ticket.entry.site);
 }
 
 /** @param {Ticket} ticket */
@@ -152,7 +163,8 @@ async function opensPing(ticket) {
 
 /** @param {Ticket} ticket @returns {Promise<boolean>} */
 async function answersHttp(ticket) {
-  const scheme = ticket.entry.websocket?.startsWith("ws:") ? "http" : "https";
+  // With a certificate to pin, no browser takes the entry's TLS, but the same port answers without.
+  const scheme = ticket.entry.certificate_sha256 ? "http" : "https";
   try {
     await fetch(`${scheme}://${ticket.entry.address}/healthz`, { mode: "no-cors", signal: AbortSignal.timeout(1_500) });
     return true;

@@ -197,6 +197,7 @@ export class Player {
   greet(hello) {
     this.hello = hello;
     this.input.wantsLock = hello.relativePointer;
+    this.screen.app = { width: hello.width, height: hello.height };
     document.title = `${hello.title} – Selvedge`;
     byId("title", HTMLElement).textContent = hello.title;
     this.showSound();
@@ -348,7 +349,8 @@ export class Player {
     if (!this.hello?.resizable) return;
     this.resizeTimer = setTimeout(() => {
       const size = this.windowSize();
-      if (size.width !== this.screen.canvas.width || size.height !== this.screen.canvas.height) this.input.discrete({ t: "resize", ...size });
+      const { app } = this.screen;
+      if (size.width !== app.width || size.height !== app.height) this.input.discrete({ t: "resize", ...size });
     }, RESIZE_REST_MS);
   }
 

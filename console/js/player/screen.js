@@ -23,6 +23,8 @@ export class Screen {
     /** @type {Picture | null} */
     this.shown = null;
     this.lastInputSeq = 0;
+    /** The app's own size in pixels; the picture may be smaller on a narrow link. */
+    this.app = { width: 0, height: 0 };
   }
 
   /**
@@ -68,10 +70,10 @@ export class Screen {
     return { x: (clientX - box.left) / Math.max(1, box.width), y: (clientY - box.top) / Math.max(1, box.height) };
   }
 
-  /** Pixels of the picture per pixel of the window. */
+  /** Pixels of the app per pixel of the window. */
   get pixelsPerPoint() {
     const box = this.canvas.getBoundingClientRect();
-    return box.width > 0 ? this.canvas.width / box.width : 1;
+    return box.width > 0 ? (this.app.width || this.canvas.width) / box.width : 1;
   }
 
   /** @param {import("./protocol.js").CursorFrame} cursor */

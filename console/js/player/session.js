@@ -47,6 +47,9 @@ const WATCH_EVERY_MS = 250;
 const RECOVER_FOR_MS = 75_000;
 /** Between two tries: quick at first, then calm, in milliseconds. */
 const RETRY_MS = [0, 250, 500, 1_000, 2_000];
+/** Conflicts in a row that are worth another try, and the pause before it, in milliseconds. */
+const CONFLICTS_MAX = 4;
+const CONFLICT_PAUSE_MS = 100;
 /** How long a notice of what happened stays, in milliseconds. */
 const NOTICE_MS = 6_000;
 
@@ -80,6 +83,8 @@ export class PlayerSession {
     this.soundOn = false;
     this.bytes = new Rate(2_000);
     this.moves = 0;
+    /** Whether a connection that is not made soon is given up for the next. */
+    this.hasty = false;
     /** The entry that was tried last while recovering. @type {import("../shared/types.js").Entry | undefined} */
     this.tried = undefined;
     this.watchedAt = performance.now();
@@ -117,7 +122,7 @@ export class PlayerSession {
   /** @param {AbortSignal} signal @returns {Promise<Ticket>} */
   async newTicket(signal) {
     const roundTrips = await this.measure(signal);
-    const created = await request("POST", "/v1/sessions", {
+    const created = await insist("/v1/sessions", {
       body: { app: this.app, terminal: terminalAt(this.place, roundTrips), screen: this.windowSize() },
       token: operatorToken(),
       signal,
@@ -157,7 +162,7 @@ export class PlayerSession {
   async ask(what, body, signal) {
     const held = this.held;
     if (!held) throw garbled();
-    const answer = await request("POST", `/v1/sessions/${held.id}/${what}`, { body, token: held.key, signal });
+    const answer = await insist(`/v1/sessions/${held.id}/${what}`, { body, token: held.key, signal });
     if (!isRecord(answer) || !isTicket(answer.ticket)) throw garbled();
     return {
       ticket: answer.ticket,
@@ -216,7 +221,8 @@ export class PlayerSession {
     /** @type {Attachment | null} */
     let attachment = null;
     try {
-      attachment = await Attachment.open(ticket, this.listener(), change);
+      const haste = this.state === "recovering" && this.current && this.hasty ? { only: this.current.connection.transport } : "thorough";
+      attachment = await Attachment.open(ticket, this.listener(), change, haste);
       await this.untilReady(attachment, change, limitMs);
       this.show(attachment);
       attachment = null;
@@ -375,6 +381,8 @@ export class PlayerSession {
     /** @type {unknown} */
     let failure = null;
     for (let attempt = 0; performance.now() < until; attempt += 1) {
+      // After a few quick tries the network itself may have changed, and with it what gets through.
+      this.hasty = attempt < RETRY_MS.length;
       await delay(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
       if (change.aborted) return;
       try {
@@ -481,6 +489,22 @@ export class PlayerSession {
   setState(state, text) {
     this.state = state;
     this.face.onState(state, text);
+  }
+}
+
+/**
+ * Asks again when two requests met at the center: the second look decides on what the first one left.
+ * @param {string} path
+ * @param {{body: unknown, token: string | null, signal: AbortSignal}} options
+ */
+async function insist(path, options) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await request("POST", path, options);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code !== "conflict" || attempt === CONFLICTS_MAX) throw error;
+      await delay(CONFLICT_PAUSE_MS * attempt);
+    }
   }
 }
 

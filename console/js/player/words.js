@@ -37,9 +37,10 @@ function explainRefusal(error, app) {
     case "unauthorized":
     case "forbidden":
       return {
-        title: "This app is not open to everyone",
-        text: error.message,
-        hint: error.hint || "Open it from the console, or ask whoever runs this cloud for a link.",
+        title: `“${app}” is not open to everyone, or not here`,
+        // The center's own hint is for programs.
+        text: "Without the operator's token the cloud does not say which.",
+        hint: "Open the app from the console, or ask whoever runs this cloud for a link.",
         action: "none",
       };
     case "no_place":
