@@ -60,14 +60,41 @@ pub async fn sweep(owner: &Owner) -> Swept {
     }
 }
 
-/// Empties the directory in which instances have theirs, and makes it if there is none.
+/// Empties the directory in which instances have theirs, and makes it if there is none. Afterwards
+/// it is ours and nobody else may look into it, also where its parent is open to all.
 ///
 /// # Errors
-/// When something in it can't be removed.
+/// When something in it can't be removed, or somebody else made it.
 pub async fn clear(dir: &Path) -> io::Result<()> {
     match tokio::fs::remove_dir_all(dir).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    tokio::fs::create_dir_all(dir).await
+    if let Some(parent) = dir.parent() {
+        tokio::fs::create_dir_all(parent).await?;
+    }
+    // Fails if somebody was quicker: a directory of theirs would be a trap.
+    tokio::fs::DirBuilder::new().mode(0o700).create(dir).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cleared_directory_is_empty_and_ours_alone() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = top.path().join("a/run");
+        clear(&dir).await.unwrap();
+        std::fs::create_dir(dir.join("old")).unwrap();
+        std::fs::write(dir.join("old/file"), "left").unwrap();
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).unwrap();
+
+        clear(&dir).await.unwrap();
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+        let mode = std::fs::metadata(&dir).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 }

@@ -161,9 +161,14 @@ async fn an_instance_runs_and_leaves_nothing() {
         panic!("{:?}", state.sound);
     };
     assert!(socket.exists());
+    // The window manager, xterm and its shell.
+    let deadline = Instant::now() + PATIENCE;
+    while instance.usage().await.app.processes < 3 {
+        assert!(Instant::now() < deadline, "{:?}", instance.usage().await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let usage = instance.usage().await;
-    assert!(usage.app.processes >= 3, "{usage:?}");
-    assert!(usage.display.processes == 1 && usage.sound.processes == 1);
+    assert_eq!((usage.display.processes, usage.sound.processes), (1, 1));
 
     instance.resize(LARGE).await.unwrap();
     let root = connection.setup().roots[0].root;
