@@ -108,7 +108,7 @@ export class Attachment {
    * @param {(payload: Uint8Array, group: number) => void} handle
    */
   async readTrack(name, priority, handle) {
-    while (!this.closed && !this.connection.closing) {
+    while (!this.closed && !this.connection.over) {
       const subscriber = this.connection.screen.track(name).subscribe({ priority, latencyMax: SIDE_KEPT_MS });
       try {
         for (;;) {
@@ -233,6 +233,11 @@ export class Attachment {
     if (this.appState === "starting" && waited < STARTING_LIMIT_MS) return false;
     if (!shown || shown.epoch !== this.ticket.epoch) return true;
     return this.held.picture.timestamp >= shown.timestamp || waited > CATCH_UP_LIMIT_MS;
+  }
+
+  /** Whether the app's node has said anything at all over this connection. */
+  get heard() {
+    return this.hello !== null || this.firstPictureAt > 0 || this.answered;
   }
 
   /** From now on pictures go to the screen. @returns {Held | null} */

@@ -87,7 +87,7 @@ export class AudioPipeline {
   }
 
   async run() {
-    while (!this.closed && !this.connection.closing) {
+    while (!this.closed && !this.connection.over) {
       this.subscriber = this.connection.screen.track("audio").subscribe({ priority: 220, latencyMax: GROUP_KEPT_MS });
       try {
         await this.readTrack(this.subscriber);

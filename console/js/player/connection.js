@@ -63,14 +63,20 @@ export class Connection {
     this.group = null;
     this.groupFrames = 0;
     this.closing = false;
+    /** Whether nothing goes over it any more, whoever ended it. */
+    this.over = false;
     moq.publish(Path.from(this.names.input), this.input);
     /** Settles when the connection is gone, whoever ended it. */
-    this.closed = moq.closed.catch(() => undefined);
+    this.closed = moq.closed
+      .catch(() => undefined)
+      .then(() => {
+        this.over = true;
+      });
   }
 
   /** @param {WireEvent[]} events */
   sendEvents(events) {
-    if (this.closing) return;
+    if (this.over) return;
     if (!this.group || this.groupFrames >= EVENTS_PER_GROUP) {
       this.group?.close();
       this.group = this.events.appendGroup();
@@ -82,13 +88,14 @@ export class Connection {
 
   /** @param {{t: string, [field: string]: unknown}} message */
   sendControl(message) {
-    if (this.closing) return;
+    if (this.over) return;
     this.control.writeFrame({ payload: writeJson(message), timestamp: Time.Timestamp.now() });
   }
 
   close() {
     if (this.closing) return;
     this.closing = true;
+    this.over = true;
     this.group?.close();
     this.input.close();
     this.screen.close();
@@ -149,11 +156,11 @@ async function diagnose(ticket, webtransport) {
   return "unreachable";
 }
 
-/** @param {Ticket} ticket @returns {Promise<boolean>} */
-async function opensPing(ticket) {
+/** Whether the entry answers at all. @param {Ticket} ticket @returns {Promise<boolean>} */
+export async function opensPing(ticket) {
   try {
     const transport = openPing(ticket.entry);
-    const ready = await Promise.race([transport.ready.then(() => true), delay(1_500).then(() => false)]);
+    const ready = await Promise.race([transport.ready.then(() => true), delay(HASTY_LIMIT_MS).then(() => false)]);
     transport.close();
     return ready;
   } catch {
@@ -166,7 +173,7 @@ async function answersHttp(ticket) {
   // With a certificate to pin, no browser takes the entry's TLS, but the same port answers without.
   const scheme = ticket.entry.certificate_sha256 ? "http" : "https";
   try {
-    await fetch(`${scheme}://${ticket.entry.address}/healthz`, { mode: "no-cors", signal: AbortSignal.timeout(1_500) });
+    await fetch(`${scheme}://${ticket.entry.address}/healthz`, { mode: "no-cors", signal: AbortSignal.timeout(HASTY_LIMIT_MS) });
     return true;
   } catch {
     return false;

@@ -6,7 +6,7 @@ import { terminalAt } from "../shared/place.js";
 import { dropSession, heldSession, holdSession } from "../shared/sessions.js";
 import { operatorToken } from "../shared/token.js";
 import { Attachment } from "./attachment.js";
-import { ConnectError, delay } from "./connection.js";
+import { ConnectError, delay, opensPing } from "./connection.js";
 import { discover, probe } from "./discover.js";
 import { Rate } from "./measure.js";
 import { isOffer, isTicket } from "./protocol.js";
@@ -39,6 +39,8 @@ const FIRST_PICTURE_LIMIT_MS = 40_000;
 const CHANGE_LIMIT_MS = 8_000;
 /** The same when there is no old picture worth waiting with. */
 const RECOVER_LIMIT_MS = 4_000;
+/** While recovering, an entry over which the app's node says nothing for this long leads nowhere, in milliseconds. */
+const HEAR_LIMIT_MS = 1_500;
 /** No answer to pings for this long is a lost connection, in milliseconds. */
 const SILENCE_LIMIT_MS = 1_500;
 /** How often the connection is judged, in milliseconds. */
@@ -52,6 +54,14 @@ const CONFLICTS_MAX = 4;
 const CONFLICT_PAUSE_MS = 100;
 /** How long a notice of what happened stays, in milliseconds. */
 const NOTICE_MS = 6_000;
+
+/** The entry let us in, and nothing came from the app's node. */
+class SilentError extends ConnectError {
+  /** @param {string} entry */
+  constructor(entry) {
+    super("unreachable", entry);
+  }
+}
 
 /** One app in one page. */
 export class PlayerSession {
@@ -238,13 +248,14 @@ export class PlayerSession {
    * @param {number} limitMs
    */
   async untilReady(attachment, change, limitMs) {
-    const deadline = performance.now() + limitMs;
+    const began = performance.now();
     for (;;) {
       change.throwIfAborted();
       const now = performance.now();
+      if (this.state === "recovering" && !attachment.heard && now - began > HEAR_LIMIT_MS) throw new SilentError(attachment.ticket.entry.site);
       const shown = this.current && this.screen.shown ? { epoch: this.current.ticket.epoch, timestamp: this.screen.shown.timestamp } : null;
       if (attachment.isReady(shown, now)) return;
-      if (attachment.closed || attachment.lost || now > deadline) throw new ConnectError("unreachable", attachment.ticket.entry.site);
+      if (attachment.closed || attachment.lost || now - began > limitMs) throw new ConnectError("unreachable", attachment.ticket.entry.site);
       await Promise.race([attachment.progress(), delay(50)]);
     }
   }
@@ -372,21 +383,21 @@ export class PlayerSession {
     if (this.state === "recovering" || this.state === "ended" || this.state === "failed") return;
     // A change that is under way may be the cure. If it fails the watch comes back here.
     if (this.pending) return;
-    let lostEntry = this.current?.ticket.entry;
-    const site = lostEntry ? placeName(lostEntry.site) : "the app";
+    const site = this.current ? placeName(this.current.ticket.entry.site) : "the app";
     this.setState("recovering", "");
     this.face.onBanner(text || `The connection to ${site} was lost. Looking for the next nearest place…`);
     const change = this.beginChange();
     const until = performance.now() + RECOVER_FOR_MS;
+    let lost = await this.findLost();
     /** @type {unknown} */
     let failure = null;
-    for (let attempt = 0; performance.now() < until; attempt += 1) {
+    for (let attempt = 0; performance.now() < until && !change.aborted; attempt += 1) {
       // After a few quick tries the network itself may have changed, and with it what gets through.
       this.hasty = attempt < RETRY_MS.length;
       await delay(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
       if (change.aborted) return;
       try {
-        const renewed = await this.recoverOnce(lostEntry?.node, change);
+        const renewed = await this.recoverOnce(lost, change);
         if (renewed.why) this.face.onBanner(renewed.why, NOTICE_MS);
         this.face.onOffer(renewed.offer ?? null);
         return;
@@ -398,24 +409,40 @@ export class PlayerSession {
           this.stop("ended", endedBecause("gone", ""));
           return;
         }
-        if (navigator.onLine === false) this.face.onBanner("This device is offline. The app waits for you; it goes on when you are back.");
-        else if (error instanceof ApiError && error.code === "no_place") this.face.onBanner("No site has room just now. Trying again…");
-        if (error instanceof ConnectError) lostEntry = this.tried ?? lostEntry;
+        // Nothing heard over a connection that stands: it is the app's node that is lost, as before.
+        if (error instanceof ConnectError && !(error instanceof SilentError)) lost = this.tried?.node ?? lost;
+        this.tellWait(error);
       }
     }
-    this.stop("failed", explainFailure(failure, this.app));
+    if (!change.aborted) this.stop("failed", explainFailure(failure, this.app));
+  }
+
+  /** Which node to avoid: the entry, or the app's own when the entry still answers. @returns {Promise<string | undefined>} */
+  async findLost() {
+    const { current } = this;
+    if (!current) return undefined;
+    const { entry } = current.ticket;
+    const host = current.hello?.node;
+    if (!host || host === entry.node || current.lost || current.connection.transport !== "webtransport") return entry.node;
+    return (await opensPing(current.ticket)) ? host : entry.node;
+  }
+
+  /** Says why it takes longer. @param {unknown} error */
+  tellWait(error) {
+    if (navigator.onLine === false) this.face.onBanner("This device is offline. The app waits for you; it goes on when you are back.");
+    else if (error instanceof ApiError && error.code === "no_place") this.face.onBanner("No site has room just now. Trying again…");
   }
 
   /**
-   * @param {string | undefined} lostEntry
+   * @param {string | undefined} lost  The node to avoid.
    * @param {AbortSignal} change
    * @returns {Promise<{why: string, offer?: Offer}>}
    */
-  async recoverOnce(lostEntry, change) {
+  async recoverOnce(lost, change) {
     /** @type {Renewed} */
     let renewed;
     try {
-      renewed = await this.renew(lostEntry, change);
+      renewed = await this.renew(lost, change);
     } catch (error) {
       const ticket = this.current?.ticket;
       const usable = error instanceof ApiError && error.code === "center_away" && ticket && ticket.expires_unix_ms > Date.now();

@@ -59,7 +59,7 @@ export class VideoPipeline {
 
   /** Reads until the pipeline is closed. */
   async run() {
-    while (!this.closed && !this.connection.closing) {
+    while (!this.closed && !this.connection.over) {
       const subscriber = this.connection.screen.track("video").subscribe({ priority: 200, latencyMax: GROUP_KEPT_MS });
       try {
         await this.readTrack(subscriber);
