@@ -9,5 +9,6 @@ mod grants;
 mod harness;
 mod links;
 mod media;
+mod road;
 mod robust;
 mod websocket;

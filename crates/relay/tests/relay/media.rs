@@ -8,6 +8,7 @@ use relay::subscribe::{Announcement, Preferences};
 use relay::{ConnectionKind, priority};
 
 use crate::harness::{Client, World, soon, until};
+use crate::road::{Quality, Road};
 
 pub(crate) const VIDEO: TrackOptions = TrackOptions {
     priority: priority::VIDEO,
@@ -192,4 +193,81 @@ async fn frames_leave_at_once() {
     }
     late.sort();
     println!("write to read: p50 {:?}, p99 {:?}", late[150], late[297]);
+}
+
+/// Round trips from nothing to a first picture of 95 kB, and how late input is while it comes.
+/// Prints; asserts only that nothing takes absurdly long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_keyframe_neither_takes_long_nor_holds_up_input() {
+    const ROUND_TRIP: Duration = Duration::from_millis(60);
+    // 20 Mbit/s.
+    let quality = Quality {
+        delay: ROUND_TRIP / 2,
+        bytes_per_ms: Some(2_500),
+    };
+    let node = World::default().node(1);
+    let screen = node.relay.publish("s/7/1/screen").unwrap();
+    let mut video = screen.track("video", VIDEO).unwrap();
+    let mut cursor = screen.track("cursor", VIDEO).unwrap();
+    screen.announce().unwrap();
+    video
+        .write(Place::NewGroup, at(0), vec![0; 95_000].into())
+        .unwrap();
+    cursor
+        .write(Place::NewGroup, at(0), "pointer".into())
+        .unwrap();
+    for web in [false, true] {
+        let road = Road::to(node.address, quality).await;
+        let start = Instant::now();
+        let client = if web {
+            Client::web(road.address, "/?token=7").await.unwrap()
+        } else {
+            Client::raw(road.address, "/?token=7").await
+        };
+        let connected = start.elapsed();
+        let mut frames = client
+            .subscribe("s/7/1/screen", "video", Duration::ZERO)
+            .await;
+        let subscribing = start.elapsed();
+        soon("picture", frames.next()).await.unwrap();
+        let trips = |time: Duration| time.as_secs_f64() / ROUND_TRIP.as_secs_f64();
+        println!(
+            "web {web}: connected {:.1}, asked {:.1}, 95 kB after {:.1} round trips of {ROUND_TRIP:?}",
+            trips(connected),
+            trips(subscribing),
+            trips(start.elapsed()),
+        );
+
+        // The hand goes on while keyframes come down.
+        let input = client.mine.create_broadcast("s/7/1/input/x").unwrap();
+        let events = input.create_track("events", None).unwrap();
+        input.announce(Default::default()).unwrap();
+        let preferences = Preferences {
+            priority: priority::INPUT,
+            max_age: Duration::from_secs(5),
+        };
+        let subscribed = node.relay.subscribe("s/7/1/input/x", "events", preferences);
+        let mut received = soon("input", subscribed).await.unwrap();
+        let group = events.append_group().unwrap();
+        let mut late = Vec::new();
+        for n in 0..60_u32 {
+            if n % 10 == 0 {
+                video
+                    .write(Place::NewGroup, at(n + 1), vec![1; 95_000].into())
+                    .unwrap();
+            }
+            let sent = Instant::now();
+            let stamp = moq_net::Timestamp::from_millis(u64::from(n)).unwrap();
+            group.clone().write_frame(stamp, "event").unwrap();
+            soon("event", received.next()).await.unwrap().unwrap();
+            late.push(sent.elapsed());
+        }
+        late.sort();
+        println!("web {web}: input p50 {:?}, p98 {:?}", late[30], late[58]);
+        assert!(late[58] < Duration::from_millis(500), "{:?}", late[58]);
+        soon("leaving", async {
+            client.session.abort(moq_net::Error::Cancel)
+        })
+        .await;
+    }
 }

@@ -1,17 +1,19 @@
 //! Strangers, nonsense, and terminals that vanish.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use relay::publish::Place;
 use tokio::net::UdpSocket;
-use tokio_util::task::TaskTracker;
 
 use crate::harness::{Client, World, quic, said, soon, until};
 use crate::media::{VIDEO, at};
+use crate::road::{Quality, Road};
+
+const NEAR: Quality = Quality {
+    delay: Duration::from_millis(1),
+    bytes_per_ms: None,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_neither_stops_nor_panics_it() {
@@ -108,30 +110,30 @@ async fn terminals_that_vanish_cost_no_more_than_their_window() {
     let mut dark = Vec::new();
     let mut kept = Vec::new();
     for _ in 0..TERMINALS {
-        let (address, cut) = cuttable(node.address).await;
-        let client = Client::raw(address, "/?token=7").await;
+        let road = Road::to(node.address, NEAR).await;
+        let client = Client::raw(road.address, "/?token=7").await;
         kept.push((
             client
                 .subscribe("s/7/1/screen", "video", Duration::ZERO)
                 .await,
             client,
         ));
-        dark.push(cut);
+        dark.push(road);
     }
-    let picture = Bytes::from(vec![3; 25_000]);
-    let mut n = 0;
+    let mut n = 0_u32;
     let mut show = async |pictures: u32| {
         for _ in 0..pictures {
             let place = [Place::SameGroup, Place::NewGroup][usize::from(n % 20 == 0)];
-            video.write(place, at(n), picture.clone()).unwrap();
+            let picture = vec![n.to_le_bytes()[0]; 25_000];
+            video.write(place, at(n), picture.into()).unwrap();
             n += 1;
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     show(40).await;
     let before = resident();
-    for cut in &dark {
-        cut.store(true, Ordering::Relaxed);
+    for road in &dark {
+        road.go_dark();
     }
     show(1_000).await;
     let grown = resident().saturating_sub(before);
@@ -147,39 +149,6 @@ async fn terminals_that_vanish_cost_no_more_than_their_window() {
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-/// A way to an address that can go dark.
-async fn cuttable(to: SocketAddr) -> (SocketAddr, Arc<AtomicBool>) {
-    let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-    let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-    far.connect(to).await.unwrap();
-    let address = near.local_addr().unwrap();
-    let cut = Arc::new(AtomicBool::new(false));
-    let tasks = TaskTracker::new();
-    let (dark, n, f) = (cut.clone(), near.clone(), far.clone());
-    tasks.spawn(async move {
-        let mut buffer = vec![0; 65_536];
-        let mut terminal = None;
-        loop {
-            let mut answer = vec![0; 65_536];
-            tokio::select! {
-                Ok((size, from)) = n.recv_from(&mut buffer) => {
-                    terminal = Some(from);
-                    if !dark.load(Ordering::Relaxed) {
-                        let _ = f.send(&buffer[..size]).await;
-                    }
-                }
-                Ok(size) = f.recv(&mut answer) => {
-                    if let Some(terminal) = terminal && !dark.load(Ordering::Relaxed) {
-                        let _ = n.send_to(&answer[..size], terminal).await;
-                    }
-                }
-                else => {}
-            }
-        }
-    });
-    (address, cut)
 }
 
 /// The same noise every time.
