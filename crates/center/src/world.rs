@@ -33,6 +33,9 @@ pub(crate) struct World {
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     /// Links of nodes that have not said who they are yet, too.
     pub(crate) links: BTreeMap<NodeId, Link>,
+    /// Sessions that are about to get an owner: a node may report their reservation before the
+    /// record is here.
+    pub(crate) placing: BTreeSet<SessionId>,
     pub(crate) dirty: Dirty,
 }
 
@@ -285,11 +288,15 @@ impl World {
         let nodes = self.nodes.values().filter(|it| it.is_ready());
         nodes.filter_map(|it| it.live.as_ref().map(|live| (it, live)))
     }
-}
 
-impl World {
     /// Whether a node's link is up.
     pub(crate) fn holds_link(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|it| it.live.is_some())
+    }
+
+    /// Whether a node is shutting down.
+    pub(crate) fn is_draining(&self, node: NodeId) -> bool {
+        let node = self.nodes.get(&node);
+        node.is_some_and(|it| it.status() == NodeStatus::Draining)
     }
 }

@@ -53,20 +53,20 @@ pub(crate) async fn join(shared: &Shared, request: &[u8]) -> Result<(NodeId, Gra
         .map_err(|error| format!("the request to join is not understood: {error}"))?;
     let signing_request = decode(&request.signing_request)?;
     let node = Authority::requester(&signing_request).map_err(|error| chain(&error))?;
-    match &request.secret {
-        Some(secret) => {
-            // Signed first: a broken request must not use the token up.
-            let grant = grant(shared, node, &request.site, &signing_request)?;
+    // Signed first: a broken request must not use the token up.
+    let grant = grant(shared, node, &request.site, &signing_request)?;
+    let known = check_member(shared, node, &request.site).await;
+    match (&request.secret, known) {
+        // A node that was let in and has proved its key needs no token, and may still show the one
+        // that it has used.
+        (_, Ok(())) => {}
+        (Some(secret), Err(_)) => {
             use_token(shared, secret).await?;
             remember(shared, node, &request.site).await?;
-            Ok((node, grant))
         }
-        None => {
-            check_member(shared, node, &request.site).await?;
-            let grant = grant(shared, node, &request.site, &signing_request)?;
-            Ok((node, grant))
-        }
+        (None, Err(why)) => return Err(why),
     }
+    Ok((node, grant))
 }
 
 /// A new certificate for a node that has a good one.

@@ -92,7 +92,7 @@ fn missing(session: &mut Session, now: Instant) -> Option<&'static str> {
 pub(crate) fn strays(world: &World, node: NodeId, summary: &Summary) -> Vec<(SessionId, Epoch)> {
     let held = summary.sessions.iter();
     let strays = held.filter(|held| match world.sessions.get(&held.session) {
-        None => true,
+        None => !world.placing.contains(&held.session),
         // While the owner changes, nothing is sure.
         Some(session) if session.turn.try_lock().is_err() => false,
         Some(session) => {

@@ -61,6 +61,11 @@ pub(crate) async fn ended(
     if !owns(&turn.record) {
         return Ok(());
     }
+    if shared.world().is_draining(node) {
+        // The node goes, the session does not: its terminal will ask for another place.
+        tracing::info!(session = %id, %node, "a session has lost its node");
+        return Ok(());
+    }
     tracing::info!(session = %id, %node, why, "a session has ended");
     remove(shared, &turn).await.map_err(|error| {
         tracing::error!(session = %id, error = error.message, "an ended session could not be removed");

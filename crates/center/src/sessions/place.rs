@@ -84,6 +84,7 @@ struct Progress {
 /// Finds a node, makes it the owner, has it start the app, and returns the record as written. If
 /// it fails, everything is as it was before.
 pub(crate) async fn place(shared: &Shared, mut wish: Wish) -> Result<SessionRecord, Refusal> {
+    let _placing = Placing::begin(shared, wish.session);
     let before = wish.before.as_ref();
     let mut progress = Progress {
         last_epoch: before.map_or(Epoch(0), |(record, _)| record.last_epoch),
@@ -95,6 +96,25 @@ pub(crate) async fn place(shared: &Shared, mut wish: Wish) -> Result<SessionReco
         undo(shared, &wish, &progress).await;
     }
     placed
+}
+
+/// Keeps the reconciler away from a session that has no record yet.
+struct Placing<'a> {
+    shared: &'a Shared,
+    session: SessionId,
+}
+
+impl<'a> Placing<'a> {
+    fn begin(shared: &'a Shared, session: SessionId) -> Self {
+        shared.world().placing.insert(session);
+        Self { shared, session }
+    }
+}
+
+impl Drop for Placing<'_> {
+    fn drop(&mut self) {
+        self.shared.world().placing.remove(&self.session);
+    }
 }
 
 async fn try_place(

@@ -1,0 +1,77 @@
+//! The console and the player as a browser gets them.
+
+use reqwest::StatusCode;
+use reqwest::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+
+use crate::support::TestCenter;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_and_files_have_kinds_tags_and_a_policy() {
+    let center = TestCenter::start().await;
+    let http = reqwest::Client::new();
+    for (path, kind, says) in [
+        ("/", "text/html; charset=utf-8", "<!doctype html>"),
+        ("/play/doom", "text/html; charset=utf-8", "<!doctype html>"),
+        (
+            "/console/js/shared/api.js",
+            "text/javascript; charset=utf-8",
+            "export",
+        ),
+        (
+            "/console/vendor/moq.js",
+            "text/javascript; charset=utf-8",
+            "export",
+        ),
+        ("/console/icon.svg", "image/svg+xml", "<svg"),
+        ("/favicon.ico", "image/svg+xml", "<svg"),
+    ] {
+        let url = format!("{}{path}", center.base());
+        let response = http.get(&url).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        let headers = response.headers().clone();
+        assert_eq!(headers[CONTENT_TYPE], kind, "{path}");
+        assert_eq!(headers[CACHE_CONTROL], "no-cache");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.contains("default-src 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        let tag = headers[ETAG].clone();
+        assert!(tag.to_str().unwrap().starts_with('"'), "a strong tag");
+        assert!(response.text().await.unwrap().contains(says), "{path}");
+
+        let again = http
+            .get(&url)
+            .header(IF_NONE_MATCH, &tag)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED, "{path}");
+        let other = http.get(&url).header(IF_NONE_MATCH, "\"other\"");
+        assert_eq!(other.send().await.unwrap().status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics() {
+    let center = TestCenter::start().await;
+    let _node = center.node("frankfurt").await;
+    let get = async |path: &str| {
+        let response = reqwest::get(format!("{}{path}", center.base()))
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.text().await.unwrap()
+    };
+    assert_eq!(get("/healthz").await, "ok\n");
+    assert_eq!(get("/readyz").await, "ok\n");
+    let metrics = get("/metrics").await;
+    for line in [
+        "# TYPE selvedge_center_nodes_ready gauge",
+        "selvedge_center_nodes_ready 1",
+        "selvedge_center_links_connected_total 1",
+        "selvedge_center_http_requests_total",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    assert_eq!(get("/openapi.json").await, center::openapi_document());
+}

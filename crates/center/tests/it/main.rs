@@ -1,0 +1,14 @@
+//! The center from outside: HTTP through the typed client, nodes through real links. The nodes
+//! are scripted; what they speak is `api::link`.
+
+mod attack;
+mod catalogue;
+mod console;
+mod events;
+mod joining;
+mod moving;
+mod openapi;
+mod renewing;
+mod restart;
+mod sessions;
+mod support;
