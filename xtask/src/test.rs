@@ -2,6 +2,7 @@
 
 mod count;
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -81,7 +82,10 @@ impl Run {
 
     fn rust_tests(&mut self, filter: &[String]) -> anyhow::Result<()> {
         // First on its own: a build that fails is told apart from a test that does.
-        let mut build = shell::cargo(["build", "--workspace", "--all-targets"]);
+        let mut build = match filter {
+            [] => shell::cargo(["build", "--workspace", "--all-targets"]),
+            _ => shell::cargo(["build", "-p", "selvedge", "-p", "lab", "--bins"]),
+        };
         if !self.check("build", &mut build)? {
             return Ok(());
         }
@@ -120,26 +124,33 @@ impl Run {
         }
         if filter.is_empty() {
             let mut types = Command::new(dir.join("node_modules/.bin/tsc"));
-            types.arg("--project").arg(shell::root().join("console/jsconfig.json"));
+            types
+                .arg("--project")
+                .arg(shell::root().join("console/jsconfig.json"));
             self.check("types of the console", &mut types)?;
         }
-        let files = test_files(&dir)?;
+        let files = test_files(&dir, filter)?;
         if files.is_empty() {
             return Ok(());
         }
         self.step("browser tests", |count| {
-            let mut node = Command::new("node");
-            // One after the other: each starts clouds of its own and measures time.
-            node.args(["--test", "--test-reporter=tap", "--test-concurrency=1"]);
-            for name in filter {
-                node.arg(format!("--test-name-pattern={name}"));
+            // One after the other: each starts a cloud of its own and measures time.
+            for file in &files {
+                eprintln!("# {file}");
+                let mut node = Command::new("node");
+                node.args(["--test", "--test-reporter=tap"]);
+                for name in filter {
+                    node.arg(format!("--test-name-pattern={name}"));
+                }
+                node.arg(file)
+                    .current_dir(&dir)
+                    .env("SELVEDGE_BINARY", shell::built("debug").join("selvedge"));
+                let mut one = Count::default();
+                let succeeded =
+                    shell::succeeds_and_reads(&mut node, |line| one.add(Count::of_tap(line)))?;
+                count.add(one.or_fail(succeeded));
             }
-            node.args(&files)
-                .current_dir(&dir)
-                .env("SELVEDGE_BINARY", shell::built("debug").join("selvedge"));
-            let succeeded =
-                shell::succeeds_and_reads(&mut node, |line| count.add(Count::of_tap(line)))?;
-            Ok(count.or_fail(succeeded))
+            Ok(*count)
         })
     }
 
@@ -203,11 +214,18 @@ fn has_features() -> anyhow::Result<bool> {
         .any(|it| !it.is_empty()))
 }
 
-fn test_files(dir: &std::path::Path) -> anyhow::Result<Vec<String>> {
+/// The files with browser tests; with a filter only those that name a test so.
+fn test_files(dir: &Path, filter: &[String]) -> anyhow::Result<Vec<String>> {
     let mut files: Vec<String> = std::fs::read_dir(dir)?
         .filter_map(|it| it.ok()?.file_name().into_string().ok())
         .filter(|it| it.ends_with(".test.mjs"))
         .collect();
+    if !filter.is_empty() {
+        files.retain(|file| {
+            let text = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
+            filter.iter().any(|it| text.contains(it.as_str()))
+        });
+    }
     files.sort();
     Ok(files)
 }

@@ -27,7 +27,7 @@ pub(crate) fn javascript() -> anyhow::Result<ExitCode> {
 /// The OpenAPI document. The test that compares it with the code writes it when asked to.
 pub(crate) fn openapi() -> anyhow::Result<ExitCode> {
     let mut test = shell::cargo(["test", "--quiet", "-p", "center", "openapi"]);
-    test.env("SELVEDGE_WRITE_OPENAPI", "1");
+    test.env("SELVEDGE_BLESS", "1");
     ensure!(shell::succeeds(&mut test)?, "the document was not written");
     Ok(ExitCode::SUCCESS)
 }
