@@ -1,6 +1,6 @@
 //! What every task of a node needs.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -18,6 +18,7 @@ use tracing::info;
 use crate::config::Config;
 use crate::error::EdgeError;
 use crate::grant::Grants;
+use crate::leftovers;
 use crate::machine;
 use crate::metrics::Metrics;
 
@@ -52,14 +53,7 @@ impl Shared {
             path: config.data_dir.clone(),
             source,
         };
-        std::fs::create_dir_all(&config.data_dir).map_err(directory)?;
-        let lock = File::create(config.data_dir.join("lock")).map_err(directory)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(EdgeError::InUse(config.data_dir)),
-            Err(TryLockError::Error(source)) => return Err(directory(source)),
-        }
-
+        let lock = leftovers::lock(&config.data_dir)?;
         let identity = Arc::new(Identity::load_or_create(&config.data_dir)?);
         let join = config.join.as_deref().map(str::parse).transpose()?;
         if join.is_none() && identity.credentials().authority().is_none() {
@@ -72,8 +66,8 @@ impl Shared {
         };
 
         let node_id = identity.node_id();
-        let owner = Owner::new(format!("node-{node_id}")).expect("hexadecimal digits and a hyphen");
-        let run_dir = std::env::temp_dir().join(format!("selvedge-{node_id}"));
+        let owner = leftovers::owner(node_id);
+        let run_dir = leftovers::run_dir(node_id);
         let swept = runtime::sweep::sweep(&owner).await;
         if swept.processes > 0 {
             info!(processes = swept.processes, "ended what a crash had left");
