@@ -220,6 +220,8 @@ export async function play(context, cloud, app, { city = "Berlin", query = "" } 
   );
   await page.goto(cloud.play(app, query));
   await shown(page);
+  // The first picture may be of the empty screen, before the program has its window and with it the keys.
+  if (app.startsWith("probe")) await untilProbe(page, ({ rgb: [, green, blue] }) => Math.max(green, blue) > 60);
   return page;
 }
 

@@ -10,6 +10,7 @@ import { installAutomation } from "./automation.js";
 import { Speaker } from "./audio.js";
 import { Input } from "./input.js";
 import { showStats } from "./overlay.js";
+import { showPad } from "./pad.js";
 import { Screen } from "./screen.js";
 import { PlayerSession } from "./session.js";
 import { missingFromBrowser } from "./words.js";
@@ -46,6 +47,8 @@ export class Player {
     this.hello = null;
     /** @type {Offer | null} */
     this.offer = null;
+    /** The offer that was declined, and where. */
+    this.declined = "";
     /** @type {Words | null} */
     this.stopped = null;
     this.muted = readMuted();
@@ -176,6 +179,8 @@ export class Player {
 
   /** @param {Offer | null} offer */
   showOffer(offer) {
+    // Who has said "stay" is not asked the same again.
+    if (offer && this.declined === `${offer.site} ${this.session.place?.name}`) return;
     this.offer = offer;
     const card = byId("offer", HTMLElement);
     card.hidden = offer === null;
@@ -188,9 +193,16 @@ export class Player {
         "div",
         { class: "actions" },
         h("button", { class: "button primary", type: "button", onclick: () => void this.session.acceptOffer(offer) }, `Move to ${site}`),
-        h("button", { class: "button", type: "button", onclick: () => this.showOffer(null) }, "Stay"),
+        h("button", { class: "button", type: "button", onclick: () => this.decline(offer) }, "Stay"),
       ),
     );
+  }
+
+  /** @param {Offer} offer */
+  decline(offer) {
+    this.declined = `${offer.site} ${this.session.place?.name}`;
+    this.showOffer(null);
+    this.input.focus();
   }
 
   /** @param {Hello} hello */
@@ -202,6 +214,7 @@ export class Player {
     byId("title", HTMLElement).textContent = hello.title;
     this.showSound();
     this.showHint();
+    showPad(byId("pad", HTMLElement), hello.gamepad, (button, down) => this.input.discrete({ t: "gamepad", button, down }));
     this.handleResize();
     // A second app in the same page may make sound at once: the person has touched the page already.
     if (navigator.userActivation?.hasBeenActive) void this.wakeSound();
@@ -273,8 +286,9 @@ export class Player {
     const text = this.hintText();
     hint.hidden = text === "";
     hint.textContent = text;
-    const stays = this.hello?.relativePointer && !this.input.locked && !isTouch();
-    if (text !== "" && !stays) this.hintTimer = setTimeout(() => (hint.hidden = true), HINT_MS);
+    // How to begin is worth more time than how to end.
+    const begins = this.hello?.relativePointer && !this.input.locked && !isTouch();
+    if (text !== "") this.hintTimer = setTimeout(() => (hint.hidden = true), begins ? HINT_MS * 3 : HINT_MS);
   }
 
   /** @returns {string} */

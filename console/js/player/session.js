@@ -52,6 +52,8 @@ const RETRY_MS = [0, 250, 500, 1_000, 2_000];
 /** Conflicts in a row that are worth another try, and the pause before it, in milliseconds. */
 const CONFLICTS_MAX = 4;
 const CONFLICT_PAUSE_MS = 100;
+/** A node that says good-bye for another has sent the way there within this long, in milliseconds. */
+const TICKET_PAUSE_MS = 500;
 /** How long a notice of what happened stays, in milliseconds. */
 const NOTICE_MS = 6_000;
 
@@ -323,7 +325,7 @@ export class PlayerSession {
         void this.takeTicket(status.ticket, status.why);
         break;
       case "bye":
-        this.handleBye(status.reason, status.text);
+        this.handleBye(attachment, status.reason, status.text);
         break;
     }
   }
@@ -355,11 +357,13 @@ export class PlayerSession {
     this.place = { name: this.place.network === network ? this.place.name : "", network, position: { lat, lon } };
   }
 
-  /** @param {string} reason @param {string} text */
-  handleBye(reason, text) {
+  /** @param {Attachment} attachment @param {string} reason @param {string} text */
+  handleBye(attachment, reason, text) {
     if (reason === "superseded" || reason === "draining") {
-      // The new ticket is usually on its way already.
-      if (!this.pending) void this.recover(text);
+      // The new ticket is usually on its way, here or as the answer to our own request.
+      setTimeout(() => {
+        if (attachment === this.current && !this.pending && this.state === "playing") void this.recover(text);
+      }, TICKET_PAUSE_MS);
       return;
     }
     dropSession(this.app);
