@@ -1,4 +1,4 @@
-// Makes world.js, the outline under the console's map, from Natural Earth's 1:110m land.
+// Makes world.js, the outline under the console's map, from Natural Earth's 1:50m land.
 //
 // Points are kept in tenths of a degree (11 km at the equator, finer than a pixel of the map) and written as
 // differences, so the file stays small enough to serve with the page.
@@ -7,14 +7,14 @@ import { createRequire } from "node:module";
 import { feature } from "topojson-client";
 
 /** Points nearer than this to the line between their neighbours are left out, in degrees. */
-const TOLERANCE_DEGREES = 0.2;
+const TOLERANCE_DEGREES = 0.14;
 /** Land wholly south of this is left out: the map ends before Antarctica. */
 const SOUTHERNMOST_DEGREES = -58;
 /** Rings with a smaller box than this are islands nobody would see, in square degrees. */
-const SMALLEST_BOX_DEGREES2 = 0.6;
+const SMALLEST_BOX_DEGREES2 = 0.4;
 
 const require = createRequire(import.meta.url);
-const topology = JSON.parse(readFileSync(require.resolve("world-atlas/land-110m.json"), "utf8"));
+const topology = JSON.parse(readFileSync(require.resolve("world-atlas/land-50m.json"), "utf8"));
 const land = feature(topology, topology.objects.land);
 const rings = land.features
   .flatMap((shape) => (shape.geometry.type === "Polygon" ? [shape.geometry.coordinates] : shape.geometry.coordinates))
@@ -26,7 +26,7 @@ const rings = land.features
 
 writeFileSync(
   new URL("world.js", import.meta.url),
-  "// Natural Earth 1:110m land (public domain), simplified. Made by world.build.mjs; see README.md.\n" +
+  "// Natural Earth 1:50m land (public domain), simplified. Made by world.build.mjs; see README.md.\n" +
     "// Each ring is [longitude, latitude, then differences], in tenths of a degree.\n" +
     `export default ${JSON.stringify(rings)};\n`,
 );

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { Cloud } from "../../console/js/console/cloud.js";
 import { HEIGHT, WIDTH, arc, frame, nearest, outline, project } from "../../console/js/console/projection.js";
+import { View } from "../../console/js/console/view.js";
 import { EventParser } from "../../console/js/console/sse.js";
 import { bitrate, milliseconds, placeName } from "../../console/js/shared/format.js";
 import { plain, startingPlace, terminalAt } from "../../console/js/shared/place.js";
@@ -93,6 +94,25 @@ test("the frame holds all points in the shape of the window", () => {
   assert.ok(near.width < WIDTH / 2, "one city is not the whole world");
   const nothing = frame([], 2);
   assert.ok(nothing.width >= WIDTH * 0.9);
+});
+
+test("zooming keeps the point under the hand, and never shows more than there is", () => {
+  const view = new View();
+  view.handleBase({ x: 100, y: 50, width: 800, height: 400 });
+  const point = { x: 300, y: 150 };
+  const share = () => [(point.x - view.box.x) / view.box.width, (point.y - view.box.y) / view.box.height];
+  const before = share();
+  view.handleZoom(point, 2);
+  assert.equal(view.box.width, 400);
+  share().forEach((it, i) => assert.ok(Math.abs(it - before[i]) < 1e-9));
+  assert.ok(view.zoomed);
+  view.handlePan(-9_999, 9_999);
+  assert.deepEqual(view.box, { x: 100, y: 250, width: 400, height: 200 });
+  view.handleZoom(point, 1_000);
+  assert.equal(view.box.width, 80);
+  view.handleZoom(point, 0.001);
+  assert.deepEqual(view.box, view.base);
+  assert.ok(!view.zoomed);
 });
 
 test("arcs begin and end where they should, and bow upwards", () => {

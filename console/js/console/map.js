@@ -3,9 +3,11 @@
 // A terminal's marker can be dragged to another city; the keyboard's way to the same is the session's page.
 
 import world from "../../vendor/world.js";
+import { h } from "../shared/dom.js";
 import { heldSessions } from "../shared/sessions.js";
 import { follow, setText } from "./list.js";
 import { arc, frame, nearest, outline, project } from "./projection.js";
+import { View } from "./view.js";
 
 /** @typedef {import("./cloud.js").Cloud} Cloud */
 /** @typedef {import("./projection.js").Point} Point */
@@ -19,6 +21,11 @@ const SITE_RADIUS = 6;
 const RING_RADIUS = 10;
 /** A pointer that moved less than this clicked, in pixels. */
 const CLICK_PIXELS = 5;
+/** Cities have their names from so near on: farther, they would lie over each other. */
+const NAMES_FROM_ZOOM = 2.4;
+/** How much nearer one press of the button goes, and one pixel of a wheel. */
+const ZOOM_STEP = 1.6;
+const ZOOM_PER_PIXEL = 1.0015;
 /** Terminals in one city stand side by side at this distance, in pixels. */
 const STACK_PIXELS = 18;
 
@@ -46,6 +53,9 @@ export class WorldMap {
     /** Map units per pixel: markers keep their size whatever part of the map is shown. */
     this.scale = 1;
     this.framed = "";
+    this.view = new View();
+    /** Where the hand holds the map. @type {Point | null} */
+    this.held = null;
     this.parent = parent;
     this.svg = make("svg", { class: "world", role: "group", "aria-label": "Map of sites and sessions" });
     this.svg.append(make("path", { class: "land", d: outline(world) }));
@@ -59,13 +69,57 @@ export class WorldMap {
     this.target = make("g", { class: "target", visibility: "hidden" });
     this.target.append(make("circle", { r: 9 }), make("text", { y: -14 }));
     this.svg.append(this.target);
-    parent.append(this.svg);
+    parent.append(this.svg, this.makeTools());
     new ResizeObserver(() => {
       if (this.cloud) this.render(this.cloud, this.me, this.selected);
     }).observe(parent);
     this.svg.addEventListener("pointermove", (event) => this.handleMove(event));
     this.svg.addEventListener("pointerup", (event) => this.handleUp(event));
     this.svg.addEventListener("pointercancel", () => this.endDrag());
+    this.svg.addEventListener("pointerdown", (event) => this.handleHold(event));
+    this.svg.addEventListener("wheel", (event) => this.handleWheel(event), { passive: false });
+  }
+
+  makeTools() {
+    /** @param {string} label @param {string} text @param {() => void} act */
+    const tool = (label, text, act) => h("button", { class: "button icon-only", type: "button", title: label, "aria-label": label, onclick: act }, text);
+    const middle = () => ({ x: this.view.box.x + this.view.box.width / 2, y: this.view.box.y + this.view.box.height / 2 });
+    return h(
+      "div",
+      { class: "map-tools", role: "group", "aria-label": "Map" },
+      tool("Nearer", "+", () => this.zoom(middle(), ZOOM_STEP)),
+      tool("Farther", "−", () => this.zoom(middle(), 1 / ZOOM_STEP)),
+    );
+  }
+
+  /** @param {Point} point @param {number} factor */
+  zoom(point, factor) {
+    this.view.handleZoom(point, factor);
+    this.look();
+  }
+
+  /** Shows what the view says. */
+  look() {
+    const { x, y, width, height } = this.view.box;
+    this.scale = width / Math.max(1, this.parent.clientWidth);
+    this.svg.setAttribute("viewBox", `${x.toFixed(2)} ${y.toFixed(2)} ${width.toFixed(2)} ${height.toFixed(2)}`);
+    this.svg.classList.toggle("zoomed", this.view.zoomed);
+    this.svg.classList.toggle("near", width < this.view.base.width / NAMES_FROM_ZOOM);
+    if (this.cloud) this.draw(this.cloud, this.selected);
+  }
+
+  /** @param {WheelEvent} event */
+  handleWheel(event) {
+    event.preventDefault();
+    const pixels = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY : event.deltaY * 40;
+    this.zoom(this.pointAt(event), ZOOM_PER_PIXEL ** -pixels);
+  }
+
+  /** The hand takes the map itself. @param {PointerEvent} event */
+  handleHold(event) {
+    if (this.drag || event.button !== 0 || !this.view.zoomed) return;
+    this.held = this.pointAt(event);
+    this.svg.setPointerCapture(event.pointerId);
   }
 
   /** @param {string} name */
@@ -81,23 +135,27 @@ export class WorldMap {
     this.me = me;
     this.selected = selected;
     this.places = cloud.places;
-    this.fit(cloud);
+    if (this.fit(cloud)) this.look();
+    else this.draw(cloud, selected);
+  }
+
+  /** @param {Cloud} cloud @param {string} selected */
+  draw(cloud, selected) {
     this.renderLinks(cloud);
     this.renderPlaces(cloud);
     this.renderSites(cloud);
     this.renderSessions(cloud, selected);
   }
 
-  /** Shows the part of the world where there is something. @param {Cloud} cloud */
+  /** Turns to the part of the world where there is something. Whether that has changed. @param {Cloud} cloud */
   fit(cloud) {
     const { clientWidth, clientHeight } = this.parent;
-    const somewhere = [...cloud.sites.values(), ...cloud.places, ...(this.me ? [this.me] : [])];
+    const somewhere = [...cloud.sites.values(), ...cloud.places];
     const key = `${clientWidth} ${clientHeight} ${somewhere.map(({ position }) => `${position.lat},${position.lon}`).join(" ")}`;
-    if (key === this.framed || clientWidth === 0) return;
+    if (key === this.framed || clientWidth === 0) return false;
     this.framed = key;
-    const view = frame(somewhere.map(({ position }) => project(position)), clientWidth / clientHeight);
-    this.scale = view.width / clientWidth;
-    this.svg.setAttribute("viewBox", `${view.x.toFixed(1)} ${view.y.toFixed(1)} ${view.width.toFixed(1)} ${view.height.toFixed(1)}`);
+    this.view.handleBase(frame(somewhere.map(({ position }) => project(position)), clientWidth / clientHeight));
+    return true;
   }
 
   /** @param {Element} element @param {Point} point */
@@ -134,11 +192,9 @@ export class WorldMap {
       cloud.places,
       ({ name }) => name,
       ({ name }) => {
-        const dot = make("circle", { r: 2 });
-        const title = make("title", {});
-        title.textContent = name;
-        dot.append(title);
-        return dot;
+        const city = group("city", [make("circle", { r: 2 }), make("text", { y: -14 })]);
+        setText(city.lastElementChild, name);
+        return city;
       },
       (element, { position }) => this.put(element, project(position)),
     );
@@ -230,7 +286,7 @@ export class WorldMap {
     return element;
   }
 
-  /** @param {PointerEvent} event @returns {Point} */
+  /** @param {MouseEvent} event @returns {Point} */
   pointAt(event) {
     const matrix = /** @type {SVGSVGElement} */ (this.svg).getScreenCTM();
     const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(matrix?.inverse());
@@ -240,6 +296,11 @@ export class WorldMap {
   /** @param {PointerEvent} event */
   handleMove(event) {
     const { drag } = this;
+    if (this.held) {
+      const at = this.pointAt(event);
+      this.view.handlePan(this.held.x - at.x, this.held.y - at.y);
+      this.look();
+    }
     if (!drag) return;
     drag.at = this.pointAt(event);
     if (Math.hypot(drag.at.x - drag.start.x, drag.at.y - drag.start.y) > CLICK_PIXELS * this.scale) drag.moved = true;
@@ -263,6 +324,7 @@ export class WorldMap {
   }
 
   endDrag() {
+    this.held = null;
     this.drag?.marker.classList.remove("dragged");
     this.drag = null;
     this.target.setAttribute("visibility", "hidden");
