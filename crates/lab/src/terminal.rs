@@ -8,6 +8,7 @@
 
 mod connect;
 mod decoder;
+mod eager;
 mod hand;
 mod picture;
 mod report;
@@ -41,6 +42,18 @@ pub enum Transport {
     WebTransport,
 }
 
+/// How much a terminal asks before it subscribes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// It waits to hear that the screen is published, however long that takes, and what its tracks are
+    /// like.
+    #[default]
+    Patient,
+    /// It takes the ticket's word for it: two round trips less to the first picture. If the screen is
+    /// not there yet, nothing will ever come.
+    Eager,
+}
+
 /// Everything that a terminal needs to know to get in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WayIn {
@@ -56,6 +69,8 @@ pub struct WayIn {
     pub epoch: Epoch,
     /// How.
     pub transport: Transport,
+    /// And how politely.
+    pub manner: Manner,
     /// The number of the first input event. Goes on where another connection of the same page stopped.
     pub first_seq: InputSeq,
 }
@@ -75,6 +90,7 @@ impl WayIn {
             session: ticket.session,
             epoch: ticket.epoch,
             transport,
+            manner: Manner::default(),
             first_seq: InputSeq(1),
         })
     }
@@ -193,10 +209,11 @@ impl Terminal {
         let (mine, found) = (table(&tasks, &stop), table(&tasks, &stop));
         // Announced before anybody is there to hear it: the entry learns of it with our first packet.
         let hand = Arc::new(Hand::open(&mine, &path, way.first_seq)?);
-        let session = connect::connect(way, &mine, &found, &tasks, &stop).await?;
+        let wanted = format!("{path}/screen");
+        let session = connect::connect(way, &wanted, &mine, &found, &tasks, &stop).await?;
         let connected_after = started.elapsed();
         let screen = Arc::new(Screen::new(started, Arc::clone(&hand)));
-        screen.watch(&found, &path, &tasks, &stop);
+        screen.watch(&found, wanted, &tasks, &stop);
         tasks.spawn(report::run(Arc::clone(&screen), stop.clone()));
         Ok(Self {
             session,

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use web_transport_quinn::proto::ConnectRequest;
 
-use super::{CertificateHash, TerminalError, Transport, WayIn};
+use super::eager::Eager;
+use super::{CertificateHash, Manner, TerminalError, Transport, WayIn};
 
 /// What we speak, best first.
 const VERSIONS: [&str; 2] = ["moq-lite-06", "moq-lite-05"];
@@ -32,22 +33,21 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// Opens a media session that publishes `mine` and puts what it finds into `found`.
 pub(super) async fn connect(
     way: &WayIn,
+    screen: &str,
     mine: &origin::Producer,
     found: &origin::Producer,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Session, TerminalError> {
-    let client = Client::new()
+    let mut client = Client::new()
+        // A price of our own, or the library waits for the entry's before it believes any answer.
+        .with_cost(1)
         .with_publisher(mine)
         .with_subscriber(found.clone());
-    match way.transport {
+    let session = match way.transport {
         Transport::Quic => {
-            let quic = dial(way, VERSIONS[0]).await?;
-            let client = client.with_path(format!("/moq?token={}", way.token));
-            let session = web_transport_quinn::Session::raw(quic);
-            let (session, driver) = client.connect_lite(Instant::now(), session).await?;
-            run(tasks, stop, driver);
-            Ok(session)
+            client = client.with_path(format!("/moq?token={}", way.token));
+            web_transport_quinn::Session::raw(dial(way, VERSIONS[0]).await?)
         }
         Transport::WebTransport => {
             let quic = dial(way, web_transport_quinn::ALPN).await?;
@@ -56,8 +56,18 @@ pub(super) async fn connect(
             let url = url.map_err(|error| TerminalError::Setup(error.to_string()))?;
             let request = ConnectRequest::new(url).with_protocols(VERSIONS.map(str::to_owned));
             let session = web_transport_quinn::Session::connect(quic, request).await;
-            let session = session.map_err(|error| TerminalError::NotLetIn(Box::new(error)))?;
+            session.map_err(|error| TerminalError::NotLetIn(Box::new(error)))?
+        }
+    };
+    match way.manner {
+        Manner::Patient => {
             let (session, driver) = client.connect_lite(Instant::now(), session).await?;
+            run(tasks, stop, driver);
+            Ok(session)
+        }
+        Manner::Eager => {
+            let eager = Eager::new(session, screen);
+            let (session, driver) = client.connect_lite(Instant::now(), eager).await?;
             run(tasks, stop, driver);
             Ok(session)
         }

@@ -84,11 +84,10 @@ impl Screen {
     pub(super) fn watch(
         self: &Arc<Self>,
         table: &origin::Producer,
-        session: &str,
+        path: String,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) {
-        let path = format!("{session}/screen");
         let (tx, rx) = sync_channel(QUEUE_MAX);
         let screen = Arc::clone(self);
         let decoding = tasks.spawn_blocking(move || screen.decode(&rx));
