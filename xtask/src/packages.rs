@@ -71,7 +71,7 @@ const TOOLS: &[Tool] = &[
         arch: &["cmake", "make"],
     },
     Tool {
-        name: "nasm",
+        name: NASM,
         why: "assembles the fast parts of the video encoder; without it each picture costs 2.5 times the processor",
         uses: &[Use::Build],
         need: Need::May,
@@ -123,12 +123,22 @@ const TOOLS: &[Tool] = &[
     Tool {
         name: "xterm and Openbox",
         why: "the demo app desktop",
-        uses: &[Use::Demo, Use::Test],
+        uses: &[Use::Demo],
         need: Need::May,
         signs: &["xterm+openbox"],
-        debian: &["xterm", "openbox"],
-        fedora: &["xterm", "openbox"],
-        arch: &["xterm", "openbox"],
+        debian: &["xterm", "openbox", "fonts-dejavu-core"],
+        fedora: &["xterm", "openbox", "dejavu-sans-mono-fonts"],
+        arch: &["xterm", "openbox", "ttf-dejavu"],
+    },
+    Tool {
+        name: "xterm and Openbox",
+        why: "the tests of running, showing and feeding apps",
+        uses: &[Use::Test],
+        need: Need::Must,
+        signs: &["xterm+openbox"],
+        debian: &["xterm", "openbox", "fonts-dejavu-core"],
+        fedora: &["xterm", "openbox", "dejavu-sans-mono-fonts"],
+        arch: &["xterm", "openbox", "ttf-dejavu"],
     },
     Tool {
         name: "Chromium",
@@ -153,6 +163,7 @@ const TOOLS: &[Tool] = &[
             "dbus-daemon",
             "dbus-user-session",
             "gnome-settings-daemon-common",
+            "gnome-calculator",
         ],
         fedora: &["phosh", "phoc", "squeekboard", "dbus-daemon"],
         arch: &["phosh", "phoc", "squeekboard", "dbus"],
@@ -178,6 +189,10 @@ const TOOLS: &[Tool] = &[
         arch: &["nodejs", "npm"],
     },
 ];
+
+/// The assembler, and the crate that is slow without it.
+const NASM: &str = "nasm";
+const ENCODER: &str = "openh264-sys2";
 
 /// Where a Chromium may be that is not confined: see [`System::find`].
 const CHROMIUM: &[&str] = &[
@@ -217,6 +232,7 @@ pub(crate) fn provide(uses: &[Use], install: Install) -> anyhow::Result<()> {
             eprintln!("install with your system's package manager: {packages}");
         }
     }
+    encoder_anew(&missing)?;
     let still: Vec<_> = missing.into_iter().filter(|it| !it.is_there()).collect();
     for tool in still.iter().filter(|it| it.need == Need::May) {
         left_out(tool);
@@ -231,6 +247,18 @@ pub(crate) fn provide(uses: &[Use], install: Install) -> anyhow::Result<()> {
         "this does not work without {}; install what is named above and try again",
         needed.join(", ")
     );
+    Ok(())
+}
+
+/// What was built while there was no nasm is slow; cargo can't know that there is one now.
+fn encoder_anew(missing: &[&Tool]) -> anyhow::Result<()> {
+    let came = missing.iter().any(|it| it.name == NASM && it.is_there());
+    for (profile, flag) in [("debug", None), ("release", Some("--release"))] {
+        if came && shell::built(profile).exists() {
+            let mut clean = shell::cargo(["clean", "--package", ENCODER]);
+            shell::succeeds(clean.args(flag))?;
+        }
+    }
     Ok(())
 }
 
@@ -254,7 +282,7 @@ fn missing_names(missing: &[&Tool]) -> String {
 }
 
 fn left_out(tool: &Tool) {
-    if tool.name == "nasm" {
+    if tool.name == NASM {
         eprintln!(
             "\n  ****  WARNING: nasm is missing, so the video encoder is built without SIMD.  ****\n\
              \x20 ****  Pictures will cost 2.5 times the processor. To mend it: install nasm,  ****\n\
