@@ -13,8 +13,12 @@ use crate::shared::Shared;
 /// Releases kept of each app; sessions of an older one go on with what their node was told.
 const RELEASES_MAX: usize = 20;
 
-/// Apps of one cloud. Every node is told of all of them in one message of at most a megabyte.
-const APPS_MAX: usize = 200;
+/// Apps of one cloud.
+const APPS_MAX: usize = 1_000;
+
+/// All present manifests together, in bytes: every node is told of them in one message, which may
+/// have [`mesh::link::MESSAGE_MAX`] and names the peers as well.
+const MANIFESTS_MAX: usize = mesh::link::MESSAGE_MAX * 3 / 4;
 
 /// Publishers that meet at the same number try again.
 const TRIES: usize = 5;
@@ -55,12 +59,28 @@ fn next_release(shared: &Shared, manifest: &Manifest) -> Result<Option<Release>,
         let message = format!("there are {APPS_MAX} apps already");
         return Err(Refusal::new(ErrorCode::Unavailable, message).hint("remove one first"));
     }
+    let apps = world
+        .apps
+        .iter()
+        .filter(|(name, _)| **name != manifest.name);
+    let others = apps.filter_map(|(_, app)| app.present());
+    let together: usize = others.map(|it| size(&it.manifest)).sum();
+    if together + size(manifest) > MANIFESTS_MAX {
+        let message = format!("all manifests together are longer than {MANIFESTS_MAX} bytes");
+        return Err(Refusal::new(ErrorCode::TooLarge, message)
+            .hint("shorten one, or remove an app that nobody uses"));
+    }
     let number = present.map_or(1, |it| it.number.0.saturating_add(1));
     Ok(Some(Release {
         number: ReleaseNumber(number),
         manifest: manifest.clone(),
         created_unix_ms: clock::unix_ms(),
     }))
+}
+
+/// The manifest's length on the wire.
+fn size(manifest: &Manifest) -> usize {
+    serde_json::to_vec(manifest).map_or(0, |it| it.len())
 }
 
 /// Removes an app with all its releases.

@@ -177,15 +177,25 @@ impl NodeService {
         if live.summary == summary {
             return Ok(FromCenter::Ok);
         }
-        let other_apps = live.summary.apps != summary.apps;
-        let other_sessions = live.summary.sessions.len() != summary.sessions.len();
-        let other_status = live.summary.draining != summary.draining;
-        live.summary = summary;
-        world.touch_node(id);
-        if other_apps || other_status {
+        let before = std::mem::replace(&mut live.summary, summary);
+        let after = &live.summary;
+        let moved = before.sessions.len() != after.sessions.len();
+        let other_status = before.draining != after.draining;
+        let other_apps = before.apps != after.apps || other_status;
+        let other_links = before.links != after.links;
+        let told = after.sessions.iter();
+        let told = told.filter(|it| !before.sessions.contains(it));
+        let mut touched: Vec<_> = told.map(|it| it.session).collect();
+        if moved {
+            touched.extend(before.sessions.iter().map(|it| it.session));
+        }
+        world.tell_node(id);
+        world.dirty.sessions.extend(touched);
+        world.dirty.links |= other_links;
+        if other_apps {
             world.touch_apps();
         }
-        if other_sessions || other_status {
+        if moved || other_status {
             self.shared.wake.sessions.notify_one();
         }
         self.shared.changed();

@@ -252,3 +252,70 @@ fn refused(error: StoreError) -> RecordError {
         other => RecordError::Store(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(node: u64, epoch: u32) -> SessionRecord {
+        SessionRecord {
+            id: SessionId(1),
+            app: "test".parse().unwrap(),
+            release: ReleaseNumber(1),
+            node: NodeId(node),
+            epoch: Epoch(epoch),
+            last_epoch: Epoch(epoch),
+            entry: NodeId(node),
+            key_hash: String::new(),
+            terminal: Terminal::default(),
+            screen: None,
+            created_unix_ms: 0,
+            explanation: Explanation {
+                decided_unix_ms: 0,
+                cause: String::new(),
+                site: "frankfurt".parse().unwrap(),
+                node: NodeId(node),
+                why: String::new(),
+                passed: Vec::new(),
+            },
+        }
+    }
+
+    /// Two centers over one store would both think that the session is theirs to move.
+    #[tokio::test]
+    async fn of_two_who_want_to_own_a_session_one_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::open(directory.path()).await.unwrap();
+        let first = records.write(&record(1, 1), None).await.unwrap();
+        let again = records.write(&record(2, 1), None).await;
+        assert!(matches!(again, Err(RecordError::Conflict)));
+
+        let (east, south) = (record(2, 2), record(3, 2));
+        let (east, south) = tokio::join!(
+            records.write(&east, Some(first)),
+            records.write(&south, Some(first)),
+        );
+        assert!(east.is_ok() != south.is_ok(), "{east:?} {south:?}");
+        let key = SessionRecord::key_of(SessionId(1));
+        let (owned, revision) = records.one::<SessionRecord>(&key).await.unwrap().unwrap();
+        assert_eq!(owned.node, NodeId(if east.is_ok() { 2 } else { 3 }));
+
+        let late = records.remove(&key, first).await;
+        assert!(matches!(late, Err(RecordError::Conflict)));
+        records.remove(&key, revision).await.unwrap();
+    }
+
+    /// What is in the stores of those who run this must stay readable.
+    #[test]
+    fn golden() {
+        let stored = r#"{"id":"1","app":"test","release":1,"node":"2","epoch":2,"last_epoch":3,"entry":"2","key_hash":"ab","terminal":{},"screen":null,"created_unix_ms":5,"explanation":{"decided_unix_ms":6,"cause":"c","site":"frankfurt","node":"2","why":"w","passed":[]}}"#;
+        let session: SessionRecord = serde_json::from_str(stored).unwrap();
+        assert_eq!(serde_json::to_string(&session).unwrap(), stored);
+        let stored = r#"{"id":"2","site":"frankfurt","joined_unix_ms":7}"#;
+        let member: MemberRecord = serde_json::from_str(stored).unwrap();
+        assert_eq!(serde_json::to_string(&member).unwrap(), stored);
+        let stored = r#"{"hash":"ab","expires_unix_ms":8}"#;
+        let join: JoinRecord = serde_json::from_str(stored).unwrap();
+        assert_eq!(serde_json::to_string(&join).unwrap(), stored);
+    }
+}

@@ -256,13 +256,17 @@ impl World {
         }
     }
 
-    /// Says that a node looks different now, with its site and its sessions.
+    /// Says that a node's numbers have changed, and so have its site's.
+    pub(crate) fn tell_node(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get(&id) {
+            self.dirty.nodes.insert(id);
+            self.dirty.sites.insert(node.record.site.name.clone());
+        }
+    }
+
+    /// Says that a node came or went: its site, its links and its sessions look different now.
     pub(crate) fn touch_node(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get(&id) else {
-            return;
-        };
-        self.dirty.nodes.insert(id);
-        self.dirty.sites.insert(node.record.site.name.clone());
+        self.tell_node(id);
         self.dirty.links = true;
         let sessions = self.sessions.values();
         let here = sessions.filter(|it| it.record.node == id);

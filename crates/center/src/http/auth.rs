@@ -74,10 +74,9 @@ impl Caller {
             return Ok(());
         }
         // Whether a private app exists is nobody's business.
-        Err(match self {
-            Self::Bearer(_) => wrong_token(),
-            Self::Administrator | Self::Anybody => no_token(),
-        })
+        let message = format!("there is no public app called {app}");
+        let refusal = Refusal::new(ErrorCode::Unauthorized, message);
+        Err(refusal.hint("is the name right? an app that is not public needs a token"))
     }
 
     /// May it see and steer this session? A session that does not exist is as closed to a

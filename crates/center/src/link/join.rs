@@ -148,3 +148,38 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> String {
     tracing::error!(error = %chain(error), "a machine could not be let in");
     "the center failed; its log says why".into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn a_token_that_has_run_out_lets_nobody_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = Shared::open(Config {
+            data_dir: directory.path().to_owned(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            tls: None,
+            places: Vec::new(),
+        })
+        .await
+        .unwrap();
+        let old = JoinSecret::generate();
+        let record = JoinRecord {
+            hash: old.hash().to_string(),
+            expires_unix_ms: clock::unix_ms() - 1,
+        };
+        shared.records.write(&record, None).await.unwrap();
+        assert_eq!(
+            use_token(&shared, &old.to_string()).await.unwrap_err(),
+            NOT_GOOD
+        );
+
+        let token = create_token(&shared).await.unwrap().token;
+        let token: mesh::join::JoinToken = token.parse().unwrap();
+        let secret = token.secret.to_string();
+        use_token(&shared, &secret).await.unwrap();
+        assert_eq!(use_token(&shared, &secret).await.unwrap_err(), NOT_GOOD);
+    }
+}

@@ -52,6 +52,46 @@ async fn pages_and_files_have_kinds_tags_and_a_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_a_certificate_it_speaks_tls_and_nothing_else() {
+    crate::support::prepare();
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = center::TlsFiles {
+        certificate: directory.path().join("center.crt"),
+        key: directory.path().join("center.key"),
+    };
+    std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    let mut config = crate::support::config(directory.path(), 0);
+    config.tls = Some(files.clone());
+    let center = center::Center::load(config).await.unwrap();
+    let address = center.address();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let tasks = tokio_util::task::TaskTracker::new();
+    let running = tasks.spawn(center.run(stop.clone()));
+
+    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let http = reqwest::Client::builder()
+        .tls_certs_only([root])
+        .resolve("localhost", address)
+        .build()
+        .unwrap();
+    let url = |scheme: &str| format!("{scheme}://localhost:{}/healthz", address.port());
+    let secure = http.get(url("https")).send().await.unwrap();
+    assert_eq!(secure.text().await.unwrap(), "ok\n");
+    http.get(url("http")).send().await.unwrap_err();
+    stop.cancel();
+    running.await.unwrap();
+
+    // What is not a certificate is said at the start.
+    std::fs::write(&files.certificate, "hello").unwrap();
+    let mut config = crate::support::config(directory.path(), 0);
+    config.tls = Some(files);
+    let error = center::Center::load(config).await.err().unwrap();
+    assert!(error.to_string().contains("center.crt"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn health_and_metrics() {
     let center = TestCenter::start().await;
     let _node = center.node("frankfurt").await;

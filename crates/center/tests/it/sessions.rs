@@ -5,7 +5,7 @@ use api::link::{ReleaseWhy, ToNode};
 use api::session::{Discover, SessionState};
 use model::{Epoch, Terminal};
 
-use crate::support::{Behaviour, TestCenter, code, create_test, eventually, terminal};
+use crate::support::{Behaviour, PLACES, TestCenter, code, create_test, eventually, terminal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_starts_at_the_nearest_node_and_its_ticket_is_good_there() {
@@ -87,6 +87,29 @@ async fn nothing_half_done_stays_when_nobody_can_serve() {
         });
         assert!(released);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_fills_every_place_once() {
+    let center = TestCenter::start().await;
+    let nodes = &center.cloud().await;
+    let client = center.stranger();
+    let create = create_test(Terminal::default());
+    let begun = std::time::Instant::now();
+    let burst = (0..3 * PLACES + 6).map(|_| client.create_session(&create));
+    let all = futures::future::join_all(burst).await;
+    let took = begun.elapsed();
+    let (created, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
+    println!("{} sessions in {took:?}", created.len());
+    assert_eq!(created.len(), 3 * PLACES);
+    for refused in refused {
+        assert_eq!(code(refused), ErrorCode::NoPlace);
+    }
+    for node in nodes {
+        assert_eq!(node.held().len(), PLACES);
+    }
+    let all = center.client().sessions().await.unwrap().items;
+    assert_eq!(all.len(), 3 * PLACES);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,7 @@ use model::{MeasuredRoundTrip, NodeId, Terminal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::node::{Behaviour, ScriptedNode};
+pub(crate) use self::node::{Behaviour, PLACES, ScriptedNode};
 
 /// Generous: tests run on slow machines beside other work.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -26,6 +26,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{PATIENCE, eventually};
 
+/// Sessions that it takes.
+pub(crate) const PLACES: usize = 8;
+
 /// How the node answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Behaviour {
@@ -356,6 +359,7 @@ impl Script {
                 FromNode::Ok
             }
             ToNode::Reserve(_) if state.behaviour == Behaviour::Full => refused("it is full"),
+            ToNode::Reserve(_) if state.held.len() >= PLACES => refused("every place is taken"),
             ToNode::Reserve(reserve) => {
                 let key = (reserve.session, reserve.epoch);
                 // As a real node, it reports a reservation like a session.
@@ -410,8 +414,8 @@ async fn call(link: &Link, ask: &ToCenter) -> FromCenter {
 
 fn capacity() -> Resources {
     Resources {
-        cpu_millis: 4_000,
-        memory: Amount::mb(4_000),
+        cpu_millis: 8_000,
+        memory: Amount::mb(8_000),
         encoders: 8,
     }
 }
