@@ -130,7 +130,7 @@ impl Pipeline {
             cursor: cursor_tx,
             size: size_tx,
         };
-        let video_loop = video::Video::open(&config, sinks, shared.clone())?;
+        let video_loop = video::Video::open(&config, sinks, shared.clone(), seat.mark())?;
 
         let owner = Arc::new(Owner(shared.clone()));
         let for_seat = shared.clone();

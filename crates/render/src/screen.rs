@@ -10,6 +10,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use model::input::InputSeq;
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
 use x11rb::protocol::damage::{self, ConnectionExt as _, Damage};
@@ -19,6 +20,7 @@ use x11rb::protocol::xfixes::{self, ConnectionExt as _};
 use x11rb::protocol::xproto::{ImageFormat, ImageOrder, Rectangle};
 
 use crate::cursor::Cursor;
+use crate::mark::Mark;
 use crate::picture::Size;
 use crate::shm::Segment;
 use crate::wake::Wake;
@@ -39,6 +41,7 @@ pub struct Screen {
     /// The box around what changed since the last grab.
     damaged: Option<Area>,
     cursor_changed: bool,
+    mark: Option<Mark>,
     mode: Option<resize::OwnMode>,
 }
 
@@ -49,6 +52,8 @@ pub struct Grab {
     pub rows: Range<u16>,
     /// The share of the picture that may have changed, 0 to 1.
     pub changed: f32,
+    /// The last input event that the server had before the copy.
+    pub(crate) input_seq: InputSeq,
 }
 
 /// A box by its edges; the right and lower edges are outside.
@@ -117,6 +122,7 @@ impl Screen {
             damage,
             damaged: None,
             cursor_changed: true,
+            mark: None,
             mode: None,
         };
         screen.invalidate();
@@ -131,6 +137,11 @@ impl Screen {
     /// The largest size that [`resize`](Self::resize) can give: what the server was started with.
     pub const fn max_size(&self) -> Size {
         self.max_size
+    }
+
+    /// From now on grabs say which input they come after.
+    pub(crate) fn follow(&mut self, mark: Mark) {
+        self.mark = Some(mark);
     }
 
     /// Takes in what the server has to say, without blocking. Says whether something changed since
@@ -185,6 +196,7 @@ impl Screen {
         connection.damage_subtract(self.damage, x11rb::NONE, x11rb::NONE)?;
         let width = self.size.width();
         let height = area.bottom - area.top;
+        let mark = self.mark.map(|mark| mark.ask(&self.link)).transpose()?;
         let cookie = connection.shm_get_image(
             self.link.root,
             0,
@@ -197,11 +209,13 @@ impl Screen {
             u32::from(area.top) * u32::from(width) * 4,
         )?;
         cookie.reply()?;
+        let input_seq = InputSeq(mark.map_or(Ok(0), Mark::read)?);
         #[expect(clippy::cast_precision_loss, reason = "a share needs no 24 bits")]
         let changed = area.pixels() as f32 / self.size.area() as f32;
         Ok(Some(Grab {
             rows: area.top..area.bottom,
             changed,
+            input_seq,
         }))
     }
 

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use model::input::{InputEvent, InputSeq};
+use model::input::InputEvent;
 use tokio::sync::watch;
 use x11rb::connection::Connection as _;
 use x11rb::wrapper::ConnectionExt as _;
 
 use crate::clipboard::Clipboard;
 use crate::input::Hands;
+use crate::mark::Mark;
 use crate::picture::Size;
 use crate::wake::Orders;
 use crate::x11::{Link, XError, XServer};
@@ -57,8 +58,6 @@ impl SeatOrders {
 #[derive(Debug)]
 pub(crate) struct SeatShared {
     pub(crate) orders: Orders<SeatOrders>,
-    /// The number of the last event handed to the X server.
-    injected: AtomicU32,
     /// The screen's size: width in the upper half, height in the lower.
     size: AtomicU32,
 }
@@ -67,13 +66,8 @@ impl SeatShared {
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             orders: Orders::new()?,
-            injected: AtomicU32::new(0),
             size: AtomicU32::new(0),
         })
-    }
-
-    pub(crate) fn injected(&self) -> InputSeq {
-        InputSeq(self.injected.load(Ordering::Acquire))
     }
 
     pub(crate) fn set_size(&self, size: Size) {
@@ -94,6 +88,7 @@ pub(crate) struct Seat {
     link: Link,
     hands: Hands,
     clipboard: Clipboard,
+    mark: Mark,
     copied: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -107,9 +102,15 @@ impl Seat {
         Ok(Self {
             hands: Hands::new(&link, gamepad)?,
             clipboard: Clipboard::new(&link)?,
+            mark: Mark::new(&link)?,
             link,
             copied,
         })
+    }
+
+    /// Where the number of the last event is left.
+    pub(crate) const fn mark(&self) -> Mark {
+        self.mark
     }
 
     /// Runs until told to stop or the X server goes.
@@ -125,7 +126,7 @@ impl Seat {
                 self.hands.release(&self.link)?;
             }
             if orders.left {
-                shared.injected.store(0, Ordering::Release);
+                self.mark.set(&self.link, 0)?;
             }
             self.inject(&orders.events, shared)?;
             self.listen()?;
@@ -161,11 +162,8 @@ impl Seat {
                 self.clipboard.offer(&self.link, text)?;
             }
         }
-        self.link.connection.flush()?;
-        // After the flush: a picture that is captured from here on comes after these events in the
-        // X server's own order.
         if let Some(seq) = events.iter().rev().find_map(InputEvent::seq) {
-            shared.injected.store(seq.0, Ordering::Release);
+            self.mark.set(&self.link, seq.0)?;
         }
         Ok(())
     }

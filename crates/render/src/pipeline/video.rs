@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::{PipelineConfig, PipelineError, Shared, VideoFrame};
 use crate::cursor::Cursor;
 use crate::encoder::{self, Encoder, EncoderConfig, FrameRate, Simd};
+use crate::mark::Mark;
 use crate::picture::{I420, Scale, Size};
 use crate::screen::Screen;
 
@@ -76,9 +77,11 @@ impl Video {
         config: &PipelineConfig,
         sinks: Sinks,
         shared: Arc<Shared>,
+        mark: Mark,
     ) -> Result<Self, PipelineError> {
         let now = Instant::now();
         let mut screen = Screen::connect(&config.server)?;
+        screen.follow(mark);
         let size = resize(&mut screen, config.size);
         let chooser = Chooser::new(config.content, now);
         let encoder = encoder::open(EncoderConfig {
@@ -96,7 +99,6 @@ impl Video {
         tracing::info!(encoder = encoder.name(), ?size, mode = ?chooser.mode(), "pipeline started");
         shared.seat.set_size(size);
         sinks.size.send_replace(size);
-        let input_seq = shared.seat.injected();
         Ok(Self {
             encoder,
             cadence: Cadence::new(config.max_fps.interval(), now),
@@ -107,7 +109,7 @@ impl Video {
             picture: I420::black(size),
             small: None,
             started_at: now,
-            input_seq,
+            input_seq: InputSeq(0),
             screen,
             sinks,
             shared,
@@ -237,11 +239,10 @@ impl Video {
 
     /// Captures what changed; returns how many pixels.
     fn capture(&mut self, now: Instant) -> Result<u64, PipelineError> {
-        // Read before the grab: what is injected meanwhile may or may not be in the picture.
-        self.input_seq = self.shared.seat.injected();
         let Some(grab) = self.screen.grab()? else {
             return Ok(0);
         };
+        self.input_seq = grab.input_seq;
         self.picture.convert(self.screen.pixels(), grab.rows);
         self.chooser.handle_picture(grab.changed, now);
         let area = self.picture.size().area() as f64;
