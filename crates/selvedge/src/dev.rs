@@ -95,7 +95,7 @@ pub(crate) fn run(args: DevArgs, output: Output) -> anyhow::Result<ExitCode> {
 
 async fn live(args: DevArgs, reporter: Reporter) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let mut cloud = Cloud::new(args, reporter)?;
+    let mut cloud = Cloud::new(args, reporter).await?;
     let outcome = tokio::select! {
         outcome = serve(&mut cloud, reporter) => outcome,
         () = signals.next() => Ok(()),

@@ -17,6 +17,9 @@ use crate::output::{Facts, Output, Table, ago, joined, megabytes, millis_of_core
 /// The manifest in an app's folder.
 const MANIFEST: &str = "selvedge.toml";
 
+/// How much of a command is shown to people, in characters. Some are shell scripts.
+const COMMAND_MAX: usize = 80;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum AppCommand {
     /// Publish an app, or a new release of it
@@ -114,6 +117,16 @@ fn read_manifest(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// A command in one line.
+fn shortened(command: &str) -> String {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(COMMAND_MAX) {
+        Some((at, _)) => format!("{} …", &line[..at]),
+        None => line,
+    }
+}
+
 fn list(apps: &Page<AppView>) -> String {
     let mut table = Table::new(&["app", "title", "release>", "sessions>", "sites"]);
     for app in &apps.items {
@@ -140,7 +153,7 @@ fn show(it: &AppAndReleases) -> String {
     facts
         .add("app", &it.app.name)
         .add("title", &manifest.title)
-        .add("command", manifest.command.join(" "))
+        .add("command", shortened(&manifest.command.join(" ")))
         .add(
             "screen",
             format!("{}x{}", manifest.screen.width, manifest.screen.height),

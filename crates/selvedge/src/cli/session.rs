@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::ListArgs;
 use super::client::ClientArgs;
 use crate::exit::{Ending, Told};
-use crate::output::{Facts, Output, Table, ago, milliseconds, percent};
+use crate::output::{Facts, Output, Table, ago, milliseconds, percent, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SessionCommand {
@@ -73,6 +73,9 @@ impl SessionCommand {
         match self {
             Self::List(args) => {
                 let sessions = args.client.connect()?.sessions().await?;
+                if sessions.items.is_empty() {
+                    say("No sessions now: a page at /play/<app> of the center starts one.");
+                }
                 output.data(&sessions, list)
             }
             Self::Show(one) => {

@@ -48,11 +48,12 @@ pub(super) struct Child {
 
 impl Child {
     pub(super) fn start(launch: &Launch) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("find this program")?;
         let log = open_log(&launch.log)
             .with_context(|| format!("write the log {}", launch.log.display()))?;
+        let program = ourselves();
         let mut command = Command::new(&program);
         command
+            .arg0("selvedge")
             .args(&launch.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -130,6 +131,13 @@ impl Child {
             let _ = kill_process(pid, signal);
         }
     }
+}
+
+/// This very program, also when a build has replaced its file since: that must not keep children
+/// from coming back.
+fn ourselves() -> PathBuf {
+    let file = std::env::current_exe().ok().filter(|it| it.exists());
+    file.unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
 }
 
 /// The last lines of a log.

@@ -83,8 +83,14 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Runs until told to stop, or until the child is given up. No child is left then.
+    /// Runs until told to stop, or until the child is given up. Neither it nor anything that it
+    /// started is left then.
     pub(super) async fn run(mut self) {
+        self.keep().await;
+        self.role.tidy_up().await;
+    }
+
+    async fn keep(&mut self) {
         let mut backoff = Backoff::new(POLICY, self.role.seed());
         for restarts in 0.. {
             let (pid, why) = match self.live(&mut backoff, restarts).await {

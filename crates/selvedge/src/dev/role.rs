@@ -14,17 +14,32 @@ use super::child::Launch;
 use super::network::{self, Doors};
 use super::sites::Site;
 use crate::config::{CenterSettings, EdgeSettings, File};
+use crate::output::say;
 use crate::service::{self, CenterReady, EdgeReady};
 
 /// How long an edge waits for a join token. Only the first start needs one, and then the center has
 /// just said that it is ready.
 const TOKEN_WAIT: Duration = Duration::from_secs(3);
 
+/// How the names of edges begin.
+pub(super) const EDGE: &str = "edge-";
+
+/// In a child's directory: what is its own.
+pub(super) const DATA: &str = "data";
+
 /// What a child is.
 #[derive(Debug)]
 pub(super) enum Role {
     Center(Box<CenterRole>),
     Edge(Box<EdgeRole>),
+}
+
+/// Ends what an edge that keeps its things here may have left, if it ever ran.
+pub(super) async fn tidy_up(data_dir: &Path) -> Result<(), edge::EdgeError> {
+    if data_dir.is_dir() {
+        edge::tidy_up(data_dir).await?;
+    }
+    Ok(())
 }
 
 /// Where a child keeps its things and logs.
@@ -69,8 +84,13 @@ impl Home {
         }
     }
 
+    /// The name of a site's edge.
+    pub(super) fn edge_name(site: &Site) -> String {
+        format!("{EDGE}{}", site.name)
+    }
+
     pub(super) fn data_dir(&self) -> PathBuf {
-        self.dir.join("data")
+        self.dir.join(DATA)
     }
 
     /// Writes the settings and says how to start with them.
@@ -133,6 +153,20 @@ impl Role {
             }
         }
         Ok(())
+    }
+
+    /// Ends what the child may have started and could not end itself, because it was killed.
+    pub(super) async fn tidy_up(&self) {
+        if let Self::Edge(edge) = self {
+            let dir = edge.home.data_dir();
+            if let Err(error) = tidy_up(&dir).await {
+                let error = anyhow::Error::from(error);
+                say(&format!(
+                    "selvedge: cannot tidy up after {}: {error:#}",
+                    self.name()
+                ));
+            }
+        }
     }
 
     const fn home(&self) -> &Home {

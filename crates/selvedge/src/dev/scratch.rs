@@ -1,14 +1,16 @@
 //! Where `selvedge dev` keeps its things: a directory of its own that goes when it ends.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use edge::EdgeError;
 use tempfile::TempDir;
 
+use super::role;
 use crate::exit::{Ending, Told};
+use crate::output::say;
 
 /// How the directories begin that are thrown away.
 const PREFIX: &str = "selvedge-dev-";
@@ -32,7 +34,7 @@ enum Dir {
 
 impl Scratch {
     /// The directory that is named and kept, or a new one that is thrown away.
-    pub(super) fn open(kept: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) async fn open(kept: Option<&Path>) -> anyhow::Result<Self> {
         let dir = match kept {
             Some(path) => {
                 fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))?;
@@ -40,7 +42,7 @@ impl Scratch {
                 Dir::Kept(path.context("find the data directory")?)
             }
             None => {
-                sweep(&std::env::temp_dir());
+                sweep(&std::env::temp_dir()).await;
                 let dir = tempfile::Builder::new().prefix(PREFIX).tempdir();
                 Dir::ThrownAway(dir.context("make a directory for temporary files")?)
             }
@@ -89,37 +91,54 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
 
 /// Removes what was left by those who were killed. Only our own person's, and only if nobody holds
 /// the lock.
-fn sweep(parent: &Path) {
+async fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;
     };
     for entry in entries.flatten() {
         let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        if ours && let Err(error) = remove_if_left(&entry.path()) {
-            tracing::warn!(%error, path = %entry.path().display(), "cannot tidy up");
+        if ours && let Err(error) = remove_if_left(&entry.path()).await {
+            let path = entry.path();
+            say(&format!(
+                "selvedge: cannot remove {}: {error:#}",
+                path.display()
+            ));
         }
     }
 }
 
-fn remove_if_left(dir: &Path) -> io::Result<()> {
+async fn remove_if_left(dir: &Path) -> anyhow::Result<()> {
     let metadata = fs::symlink_metadata(dir)?;
     if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
         return Ok(());
     }
-    match File::open(dir.join(LOCK)) {
-        Ok(lock) if lock.try_lock().is_err() => Ok(()),
-        Ok(_locked) => fs::remove_dir_all(dir),
-        // Somebody is about to lock it, or it is none of ours.
-        Err(_) => Ok(()),
+    // Without a lock somebody is about to make one, or it is none of ours.
+    let Ok(lock) = File::open(dir.join(LOCK)) else {
+        return Ok(());
+    };
+    if lock.try_lock().is_err() {
+        return Ok(());
     }
+    for child in fs::read_dir(dir)? {
+        let child = child?;
+        if !child.file_name().to_string_lossy().starts_with(role::EDGE) {
+            continue;
+        }
+        match role::tidy_up(&child.path().join(role::DATA)).await {
+            // It has noticed that it is alone and is about to end.
+            Err(EdgeError::InUse(_)) => return Ok(()),
+            outcome => outcome?,
+        }
+    }
+    Ok(fs::remove_dir_all(dir)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_the_dead_left_is_removed_and_nothing_else() {
+    #[tokio::test]
+    async fn what_the_dead_left_is_removed_and_nothing_else() {
         let parent = tempfile::tempdir().unwrap();
         let dir = |name: &str, locked: bool| {
             let path = parent.path().join(name);
@@ -130,7 +149,7 @@ mod tests {
         drop(dir("selvedge-dev-dead", true));
         dir("selvedge-dev-new", false);
         drop(dir("somebody-else", true));
-        sweep(parent.path());
+        sweep(parent.path()).await;
         let mut left: Vec<_> = fs::read_dir(parent.path())
             .unwrap()
             .map(|it| it.unwrap().file_name().into_string().unwrap())
@@ -143,14 +162,17 @@ mod tests {
         drop(alive);
     }
 
-    #[test]
-    fn two_do_not_share_a_directory() {
+    #[tokio::test]
+    async fn two_do_not_share_a_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Scratch::open(Some(dir.path())).unwrap();
+        let first = Scratch::open(Some(dir.path())).await.unwrap();
         assert!(!first.is_thrown_away());
-        let error = Scratch::open(Some(dir.path())).unwrap_err().to_string();
+        let error = Scratch::open(Some(dir.path()))
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("another `selvedge dev`"), "{error}");
         drop(first);
-        Scratch::open(Some(dir.path())).unwrap();
+        Scratch::open(Some(dir.path())).await.unwrap();
     }
 }

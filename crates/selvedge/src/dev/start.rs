@@ -67,12 +67,12 @@ struct Up {
 
 impl Cloud {
     /// Reads what there is to read and opens the emulated network. Starts no child yet.
-    pub(super) fn new(args: DevArgs, reporter: Reporter) -> anyhow::Result<Self> {
+    pub(super) async fn new(args: DevArgs, reporter: Reporter) -> anyhow::Result<Self> {
         let begun = Instant::now();
         let ip = sites::reachable(args.listen)?;
         let sites = sites::read(args.sites.as_deref())?;
         let places = sites::places(&sites);
-        let scratch = Scratch::open(args.data_dir.as_deref())?;
+        let scratch = Scratch::open(args.data_dir.as_deref()).await?;
         reporter.heading(&format!("Selvedge {}", env!("CARGO_PKG_VERSION")));
         let (wan, doors) = if args.no_emulation {
             (None, sites.iter().map(|_| Doors::none()).collect())
@@ -186,7 +186,7 @@ impl Cloud {
         let doors = std::mem::take(&mut self.doors);
         for (site, doors) in self.sites.clone().into_iter().zip(doors) {
             let role = Role::Edge(Box::new(EdgeRole {
-                home: self.home(&format!("edge-{}", site.name)),
+                home: self.home(&Home::edge_name(&site)),
                 site,
                 ip: self.args.listen.ip(),
                 port: None,
@@ -199,7 +199,7 @@ impl Cloud {
         let mut up = self.all_up(self.sites.len()).await?;
         let mut ready = Vec::new();
         for site in &self.sites {
-            let up = up.remove(&format!("edge-{}", site.name));
+            let up = up.remove(&Home::edge_name(site));
             let up = up.with_context(|| format!("{} did not say its name", site.title))?;
             let edge: EdgeReady = service::parse_ready(&up.line)?;
             let detail = format!("edge {} at {}", edge.node, edge.address);

@@ -74,6 +74,7 @@ fn it_is_ready_answers_and_leaves_nothing_behind() {
 fn killed_it_takes_its_children_along() {
     let home = tempfile::tempdir().unwrap();
     let mut dev = Dev::start(home.path(), "");
+    start_an_app(home.path(), &dev);
     let family = dev.family();
     let ended = dev.end(Signal::KILL);
     assert!(!ended.success());
@@ -126,20 +127,21 @@ fn an_edge_and_a_center_that_die_come_back() {
     assert!(again.end(Signal::TERM).success());
 }
 
+/// An edge that is killed cannot end its apps.
 #[test]
-fn what_may_not_come_back_stays_dead() {
+fn what_may_not_come_back_stays_dead_and_its_apps_end() {
     let home = tempfile::tempdir().unwrap();
     let sites = home.path().join("sites.toml");
     fs::write(&sites, "[[site]]\nname = 'x'\nlat = 1.5\nlon = -2\n").unwrap();
     let args = format!("--no-restart --sites {}", sites.display());
     let mut dev = Dev::start(home.path(), &args);
-    kill(
-        dev.ready["pids"]["edges"][0].as_i64().unwrap(),
-        Signal::KILL,
-    );
+    let apps = start_an_app(home.path(), &dev);
+    let edge = dev.ready["pids"]["edges"][0].as_i64().unwrap();
+    kill(edge, Signal::KILL);
     let exited = dev.next_event();
     assert_eq!(exited["name"], "edge-x");
     assert_eq!(exited.get("restart_in_ms"), None);
+    wait_for("the apps to end", || alive(&apps).is_empty());
     assert!(dev.end(Signal::TERM).success());
 }
 
@@ -159,6 +161,44 @@ fn what_cannot_start_says_why_and_leaves_nothing() {
     assert!(ran.stderr.contains("in use"), "{}", ran.stderr);
     let ran = run_in(home.path(), "dev --listen 0.0.0.0:0", &[]);
     assert_eq!(ran.code, 2);
+}
+
+/// Starts the first app that this machine has, and returns the processes that came with it.
+fn start_an_app(home: &Path, dev: &Dev) -> Vec<u32> {
+    let apps = dev.ready["apps"].as_array().unwrap();
+    let app = apps.iter().find(|it| it["deployed"] == true);
+    let Some(app) = app else {
+        return Vec::new();
+    };
+    let before = dev.family();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = api::client::Client::new(&dev.text("center"), Some(dev.text("token"))).unwrap();
+    let create = api::session::CreateSession {
+        app: app["name"].as_str().unwrap().parse().unwrap(),
+        terminal: model::Terminal::default(),
+        screen: None,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(client.create_session(&create)).unwrap();
+    let news = || -> Vec<u32> {
+        let family = dev.family();
+        family
+            .into_iter()
+            .filter(|it| !before.contains(it))
+            .collect()
+    };
+    // Its screen and itself.
+    wait_for("the app to run", || news().len() >= 2);
+    let list = run_in(home, "session list", &[]);
+    assert!(
+        list.stdout.contains(app["name"].as_str().unwrap()),
+        "{}",
+        list.stdout
+    );
+    news()
 }
 
 /// A `selvedge dev` that is ready.
