@@ -50,7 +50,7 @@ fn start(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let to_opener = opener.stdin.take().expect("it is piped");
     let program = shell::built("release").join("selvedge");
     let error = Command::new(&program)
-        .args(["dev", "--json"])
+        .arg("dev")
         .args(arguments)
         .stdout(Stdio::from(to_opener))
         .current_dir(shell::root())
@@ -58,22 +58,30 @@ fn start(arguments: &[String]) -> anyhow::Result<ExitCode> {
     Err(error).with_context(|| format!("run {}", program.display()))
 }
 
-/// Reads JSON lines until the one that says that all is ready.
+/// Passes on what `selvedge dev` prints, and opens the console once it is told.
 pub(crate) fn open_when_ready() -> anyhow::Result<ExitCode> {
+    let mut opened = false;
     for line in std::io::stdin().lock().lines() {
         let line = line.context("read what selvedge dev prints")?;
-        let Ok(event) = serde_json::from_str::<serde_json::Value>(&line) else {
-            println!("{line}");
-            continue;
-        };
-        if event["event"] == "ready"
-            && let Some(console) = event["console"].as_str()
-        {
-            println!("\n    The console: {console}\n");
-            open(console);
+        println!("{line}");
+        if let Some(console) = console(&line).filter(|_| !opened) {
+            open(&console);
+            opened = true;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The address of the console, if this line tells it: in words, or with `--json`.
+fn console(line: &str) -> Option<String> {
+    let address = match line.trim_start().strip_prefix("Console ") {
+        Some(address) => address.trim().to_owned(),
+        None => {
+            let event: serde_json::Value = serde_json::from_str(line).ok()?;
+            event["console"].as_str()?.to_owned()
+        }
+    };
+    address.starts_with("http").then_some(address)
 }
 
 /// Shows an address in the user's browser, where there is a desktop.
@@ -93,5 +101,26 @@ fn open(address: &str) {
         .spawn();
     if let Err(error) = opened {
         eprintln!("could not open a browser: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_console_is_found_in_words_and_in_json() {
+        let address = Some("http://127.0.0.1:1/#token=a".to_owned());
+        assert_eq!(console("  Console  http://127.0.0.1:1/#token=a"), address);
+        let json = r#"{"event":"ready","console":"http://127.0.0.1:1/#token=a","center":"x"}"#;
+        assert_eq!(console(json), address);
+        for other in [
+            "  Play     http://127.0.0.1:1/play/doom",
+            "",
+            "{}",
+            "Console",
+        ] {
+            assert_eq!(console(other), None, "{other}");
+        }
     }
 }
