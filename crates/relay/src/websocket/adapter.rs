@@ -369,3 +369,155 @@ impl poll::RecvStream for PollRecv {
         pin!(self.0.closed()).poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use futures::channel::mpsc;
+    use futures::{Sink, Stream};
+    use qmux::{Config, Version};
+
+    use super::super::Message;
+    use super::super::frames::Frames;
+    use super::*;
+    use poll::{RecvStream as _, SendStream as _, Session as _};
+
+    /// Half a WebSocket in memory.
+    struct Pipe(mpsc::Sender<Message>, mpsc::Receiver<Message>);
+
+    impl Stream for Pipe {
+        type Item = Result<Message, mpsc::SendError>;
+
+        fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Pin::new(&mut self.1).poll_next(cx).map(|it| it.map(Ok))
+        }
+    }
+
+    impl Sink<Message> for Pipe {
+        type Error = mpsc::SendError;
+
+        fn poll_ready(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Result<(), mpsc::SendError>> {
+            self.0.poll_ready(cx)
+        }
+
+        fn start_send(mut self: Pin<&mut Self>, item: Message) -> Result<(), mpsc::SendError> {
+            self.0.start_send(item)
+        }
+
+        fn poll_flush(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Result<(), mpsc::SendError>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_close(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Result<(), mpsc::SendError>> {
+            Pin::new(&mut self.0).poll_close(cx)
+        }
+    }
+
+    async fn pair() -> (PollSession, PollSession) {
+        let (to_server, from_client) = mpsc::channel(2);
+        let (to_client, from_server) = mpsc::channel(2);
+        let frames = |tx, rx| Frames::new(Pipe(tx, rx), Duration::from_secs(30), 1 << 20);
+        let config = || {
+            let mut config = Config::negotiated(Version::QMux02, None);
+            config.max_stream_data_uni = 40_000;
+            config
+        };
+        let client = qmux::Session::connect(frames(to_server, from_server), config());
+        let server = qmux::Session::accept(frames(to_client, from_client), config());
+        let (client, server) = tokio::join!(client, server);
+        (
+            PollSession::new(client.unwrap()),
+            PollSession::new(server.unwrap()),
+        )
+    }
+
+    /// The same numbers every time.
+    fn next(state: &mut u64) -> usize {
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(*state >> 40).unwrap()
+    }
+
+    #[tokio::test]
+    async fn writes_that_are_given_up_lose_nothing_and_repeat_nothing() {
+        const LEN: usize = 3_000_000;
+        let (mut client, mut server) = pair().await;
+        let mut seed = 1;
+        let data: Vec<u8> = (0..LEN).map(|_| next(&mut seed).to_le_bytes()[0]).collect();
+        let mut send = poll_fn(|cx| client.poll_open_uni(cx)).await.unwrap();
+        let (mut at, mut pending) = (0, 0);
+        let writing = poll_fn(|cx| {
+            while at < LEN {
+                // A caller may come back with more or less, and re-rank the stream in between.
+                let shown = (1 + next(&mut seed) % 90_000).min(LEN - at);
+                match send.poll_write(cx, &data[at..at + shown]) {
+                    Poll::Ready(written) => at += written.unwrap(),
+                    Poll::Pending => {
+                        pending += 1;
+                        match next(&mut seed) % 4 {
+                            0 => send.set_priority(next(&mut seed).to_le_bytes()[0]),
+                            1 => assert!(send.poll_closed(cx).is_pending()),
+                            _ => {}
+                        }
+                        return Poll::Pending;
+                    }
+                }
+            }
+            send.finish().unwrap();
+            Poll::Ready(())
+        });
+        let reading = async {
+            let mut recv = poll_fn(|cx| server.poll_accept_uni(cx)).await.unwrap();
+            let mut got = Vec::new();
+            let mut seed = 2;
+            loop {
+                let max = 1 + next(&mut seed) % 50_000;
+                match poll_fn(|cx| recv.poll_read_chunk(cx, max)).await.unwrap() {
+                    Some(chunk) => got.extend_from_slice(&chunk),
+                    None => return got,
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let both = async { tokio::join!(writing, reading).1 };
+        let got = tokio::time::timeout(Duration::from_secs(60), both).await;
+        assert!(got.expect("stuck") == data, "the bytes are not the same");
+        assert!(pending > 20, "only {pending} writes had to wait");
+        poll_fn(|cx| send.poll_closed(cx)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reset_and_a_stop_are_seen_at_the_other_end() {
+        let (mut client, mut server) = pair().await;
+        let mut send = poll_fn(|cx| client.poll_open_uni(cx)).await.unwrap();
+        poll_fn(|cx| send.poll_write(cx, b"x")).await.unwrap();
+        let mut recv = poll_fn(|cx| server.poll_accept_uni(cx)).await.unwrap();
+        send.reset(7);
+        let error = poll_fn(|cx| {
+            loop {
+                if ready!(recv.poll_read(cx, &mut [0; 8])).is_err() {
+                    return Poll::Ready(());
+                }
+            }
+        });
+        error.await;
+
+        let mut send = poll_fn(|cx| client.poll_open_uni(cx)).await.unwrap();
+        poll_fn(|cx| send.poll_write(cx, b"x")).await.unwrap();
+        let mut recv = poll_fn(|cx| server.poll_accept_uni(cx)).await.unwrap();
+        recv.stop(7);
+        assert!(poll_fn(|cx| send.poll_closed(cx)).await.is_err());
+    }
+}

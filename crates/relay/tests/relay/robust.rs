@@ -123,7 +123,7 @@ async fn terminals_that_vanish_cost_no_more_than_their_window() {
     let mut n = 0_u32;
     let mut show = async |pictures: u32| {
         for _ in 0..pictures {
-            let place = [Place::SameGroup, Place::NewGroup][usize::from(n % 20 == 0)];
+            let place = [Place::SameGroup, Place::NewGroup][usize::from(n.is_multiple_of(20))];
             let picture = vec![n.to_le_bytes()[0]; 25_000];
             video.write(place, at(n), picture.into()).unwrap();
             n += 1;
