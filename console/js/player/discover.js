@@ -19,6 +19,9 @@ const PINGS = 5;
 const PING_EVERY_MS = 20;
 /** A candidate has this long to open and answer; a site farther away than this is no candidate. */
 const PROBE_LIMIT_MS = 1_500;
+/** After the first candidate is measured the others have this many of its round trips, and at least this long. */
+const FAR_ROUND_TRIPS = 5;
+const FAR_MS = 120;
 /** A measured candidate waits no longer than this for its last echoes, in milliseconds. */
 const STRAGGLERS_MS = 300;
 
@@ -38,19 +41,25 @@ export async function discover(app, place, signal) {
 }
 
 /**
- * Measures the first candidates, all at once. Those that do not answer are left out.
+ * Measures the first candidates, all at once. Those that do not answer, or answer long after the nearest, are left out.
  * @param {Candidate[]} candidates
  * @returns {Promise<RoundTrip[]>}
  */
 export async function probe(candidates) {
   if (typeof WebTransport === "undefined") return [];
-  const measured = await Promise.all(
-    candidates.slice(0, PROBED).map(async (candidate) => {
-      const ms = await probeOne(candidate);
-      return ms === null ? null : { node: candidate.entry.node, ms: Math.round(ms * 100) / 100, age_ms: 0 };
-    }),
-  );
-  return measured.filter((roundTrip) => roundTrip !== null);
+  /** @type {RoundTrip[]} */
+  const measured = [];
+  const first = Promise.withResolvers();
+  const all = candidates.slice(0, PROBED).map(async (candidate) => {
+    const ms = await probeOne(candidate);
+    if (ms === null) return;
+    measured.push({ node: candidate.entry.node, ms: Math.round(ms * 100) / 100, age_ms: 0 });
+    first.resolve(ms);
+  });
+  // Opening and echoing takes several round trips, so who is not back by then is farther away than the first.
+  const enough = first.promise.then((ms) => delay(Math.max(FAR_MS, ms * FAR_ROUND_TRIPS)));
+  await Promise.race([Promise.all(all), enough]);
+  return [...measured];
 }
 
 /** @param {Candidate} candidate @returns {Promise<number | null>}  The median, or null without an answer. */
