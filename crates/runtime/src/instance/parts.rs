@@ -20,6 +20,10 @@ const APP_GRACE: Duration = Duration::from_secs(1);
 /// What a helper may take.
 const SERVICE_GRACE: Duration = Duration::from_millis(500);
 
+/// How much later than its app a screen may be seen to have ended: a server that is killed lets go of
+/// its clients first, and still takes connections for a moment.
+const SCREEN_LAG: Duration = Duration::from_millis(100);
+
 /// Invariant: an app or a service runs only while there is a display.
 pub(super) struct Parts {
     config: InstanceConfig,
@@ -153,6 +157,10 @@ impl Parts {
     /// After the end of a part: ends what can't go on without it, and says what is gone with it.
     pub(super) async fn clear(&mut self) -> Lost {
         self.end_programs().await;
+        if let Some(display) = &self.display {
+            // Counted as a crash of its own, a screen would be restarted twice.
+            let _ = tokio::time::timeout(SCREEN_LAG, display.exited()).await;
+        }
         let gone = self.display.take_if(|it| !it.is_alive());
         match gone {
             Some(gone) => {

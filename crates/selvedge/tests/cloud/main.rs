@@ -1,0 +1,8 @@
+//! A whole cloud by the real binary, and a person at a terminal: what they see, and what they see when
+//! something breaks or somebody means harm.
+#![expect(clippy::unwrap_used, reason = "a test helper fails its test")]
+
+mod attacks;
+mod faults;
+mod play;
+mod support;

@@ -1,0 +1,1 @@
+//! A terminal that does not keep to what it was granted.
