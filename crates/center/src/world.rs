@@ -182,9 +182,9 @@ impl World {
         match self.nodes.get_mut(&id) {
             Some(node) if node.revision >= revision => {}
             Some(node) => {
-                self.dirty.sites.insert(node.record.site.name.clone());
-                node.record = record;
+                let before = std::mem::replace(&mut node.record, record);
                 node.revision = revision;
+                self.tell_site(before.site.name);
             }
             None => {
                 let node = Node {
@@ -196,6 +196,16 @@ impl World {
                 };
                 self.nodes.insert(id, node);
             }
+        }
+    }
+
+    /// Says that a site looks different now, or is gone with the last of its nodes.
+    fn tell_site(&mut self, site: SiteName) {
+        if self.nodes.values().any(|it| *it.site() == site) {
+            self.dirty.sites.insert(site);
+        } else {
+            let gone = (RemovedKind::Site, site.to_string());
+            self.dirty.removed.push(gone);
         }
     }
 

@@ -65,14 +65,18 @@ pub(super) async fn verdict(
         // Whichever comes first, we look again.
         let _ = tokio::time::timeout_at(until.into(), changed).await;
     }
-    if lost_entry == Some(record.node) && !answers(shared, record).await {
-        let site = site_title(&shared.world(), record.node);
-        return Verdict::Gone(Gone {
-            why: format!("{site} stopped answering"),
-            silent: true,
-        });
+    if lost_entry != Some(record.node) {
+        return Verdict::Holds;
     }
-    Verdict::Holds
+    let (what, silent) = match ask(shared, record).await {
+        Answer::Holds => return Verdict::Holds,
+        // It came back so soon that we have not heard what it holds: nothing.
+        Answer::Unknown => ("has restarted", false),
+        Answer::None => ("stopped answering", true),
+    };
+    let site = site_title(&shared.world(), record.node);
+    let why = format!("{site} {what}");
+    Verdict::Gone(Gone { why, silent })
 }
 
 fn look(world: &World, record: &SessionRecord, now: Instant) -> Look {
@@ -105,14 +109,22 @@ fn look(world: &World, record: &SessionRecord, now: Instant) -> Look {
     }
 }
 
-/// Whether the host answers at all; what it answers does not matter.
-async fn answers(shared: &Shared, record: &SessionRecord) -> bool {
+/// What the host says when it is asked about a session.
+enum Answer {
+    Holds,
+    /// It knows no such session.
+    Unknown,
+    None,
+}
+
+async fn ask(shared: &Shared, record: &SessionRecord) -> Answer {
     let ask = ToNode::Logs {
         session: record.id,
         lines: 0,
     };
     match shared.ask(record.node, &ask, PROBE_WAIT).await {
-        Ok(_) | Err(AskError::Refused(_) | AskError::Garbled) => true,
-        Err(AskError::NoLink | AskError::Call(_)) => false,
+        Ok(_) | Err(AskError::Garbled) => Answer::Holds,
+        Err(AskError::Refused(_)) => Answer::Unknown,
+        Err(AskError::NoLink | AskError::Call(_)) => Answer::None,
     }
 }

@@ -81,7 +81,7 @@ pub(super) async fn enter(
     };
     if record.entry != turn.record.entry {
         if let Some(cause) = wish.cause {
-            explain_entry(shared, &mut record, cause);
+            explain_entry(shared, &mut record, cause, site);
         }
         shared.metrics.sessions.moved_entry.add(1);
     }
@@ -109,15 +109,23 @@ pub(super) async fn enter(
     })
 }
 
-fn explain_entry(shared: &Shared, record: &mut SessionRecord, cause: String) {
+fn explain_entry(
+    shared: &Shared,
+    record: &mut SessionRecord,
+    cause: String,
+    site: Option<&SiteName>,
+) {
     let world = shared.world();
     let host = site_title(&world, record.node);
     let entry = site_title(&world, record.entry);
     let explanation = &mut record.explanation;
     explanation.decided_unix_ms = crate::clock::unix_ms();
     explanation.cause = cause;
-    explanation.why =
-        format!("the app stays in {host}, as its manifest wants; {entry} is the nearest way in");
+    let reason = match site {
+        Some(_) => "was asked for as the way in",
+        None => "is the nearest way in",
+    };
+    explanation.why = format!("the app stays in {host}; {entry} {reason}");
     explanation.passed = Vec::new();
 }
 
