@@ -219,7 +219,7 @@ impl Flows {
 }
 
 /// Large buffers and arrival times: both make the emulation truer, neither is worth failing for.
-fn prepare(socket: &UdpSocket) {
+pub(super) fn prepare(socket: &UdpSocket) {
     let size = SOCKET_BUFFER_BYTES;
     let results = [
         sockopt::set_socket_recv_buffer_size_force(socket, size)

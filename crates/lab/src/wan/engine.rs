@@ -72,6 +72,7 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new() -> io::Result<(Self, Commands)> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        make_room_for_descriptors(&epoll);
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (tx, rx) = sync_channel(COMMANDS_MAX);
         let commands = Commands {
@@ -190,6 +191,15 @@ fn handle_command(command: Command, lines: &mut BTreeMap<u16, Line>, ctx: &mut C
         }
         Command::Stop => {}
     }
+}
+
+/// Whenever the process's table of descriptors grows, the thread that opens one waits for
+/// milliseconds, and with it every packet. So we let it grow before the first comes.
+fn make_room_for_descriptors(any: &OwnedFd) {
+    // The second is what fits under the usual limit of 1,024.
+    let _grown = [4_000, 1_000]
+        .into_iter()
+        .any(|it| rustix::io::fcntl_dupfd_cloexec(any, it).is_ok());
 }
 
 fn time_until(at: Instant) -> Timespec {

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::sys::{self, Batch};
-use super::{Link, Proxy, Wan, WanError};
+use super::{Link, Proxy, Wan, WanError, datagrams};
 
 /// How long after the last packet should be there we still wait for it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -68,7 +68,8 @@ pub enum MeasureError {
 pub fn measure(wan: &Wan, load: &Load) -> Result<Measured, MeasureError> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let target = UdpSocket::bind(any)?;
-    sys::stamp_arrivals(&target)?;
+    // What is lost must be lost on the way, not because we read late.
+    datagrams::prepare(&target);
     let address = target.local_addr()?;
     let mut paths = Vec::new();
     for link in &load.links {
