@@ -117,11 +117,14 @@ impl Node {
             Event::Ended(session, epoch, ending) => {
                 self.sessions.remove(&(session, epoch));
                 info!(%session, %epoch, ?ending, "session ended");
-                self.uplink.tell(ToCenter::Ended {
-                    session,
-                    epoch,
-                    why: session::words(ending).to_owned(),
-                });
+                // A session outlives a node that shuts down: the center places it elsewhere.
+                if ending != Ending::Draining {
+                    self.uplink.tell(ToCenter::Ended {
+                        session,
+                        epoch,
+                        why: session::words(ending).to_owned(),
+                    });
+                }
                 self.summarize();
             }
         }
@@ -175,16 +178,13 @@ impl Node {
                     unknown(session)
                 }
             }
-            ToNode::Logs { session, lines } => {
-                let newest = self.sessions.range((session, Epoch(0))..).next_back();
-                match newest.filter(|((id, _), _)| *id == session) {
-                    Some((_, held)) => {
-                        let _ = held.commands.try_send(Command::Logs(lines, answer));
-                        return;
-                    }
-                    None => unknown(session),
+            ToNode::Logs { session, lines } => match self.newest(session) {
+                Some((_, held)) => {
+                    let _ = held.commands.try_send(Command::Logs(lines, answer));
+                    return;
                 }
-            }
+                None => unknown(session),
+            },
         };
         // The center may have given up waiting; then nobody wants the answer.
         let _ = answer.send(reply);
@@ -195,13 +195,8 @@ impl Node {
         if self.draining {
             return Err("it is shutting down".to_owned());
         }
-        let newest = self
-            .sessions
-            .range((reserve.session, Epoch(0))..)
-            .next_back();
-        if let Some(((id, epoch), _)) = newest
-            && *id == reserve.session
-            && *epoch >= reserve.epoch
+        if let Some((epoch, _)) = self.newest(reserve.session)
+            && epoch >= reserve.epoch
         {
             return Err(format!("it already holds epoch {epoch} of this session"));
         }
@@ -242,6 +237,13 @@ impl Node {
             },
         );
         Ok(warm)
+    }
+
+    /// The highest epoch that is held of a session.
+    fn newest(&self, session: SessionId) -> Option<(Epoch, &Held)> {
+        let epochs = (session, Epoch(0))..=(session, Epoch(u32::MAX));
+        let ((_, epoch), held) = self.sessions.range(epochs).next_back()?;
+        Some((*epoch, held))
     }
 
     /// What is left for new sessions.

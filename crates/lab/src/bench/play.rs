@@ -17,7 +17,7 @@ use hdrhistogram::Histogram;
 use tokio::time::timeout;
 
 use super::{Line, Progress};
-use crate::terminal::{Statistics, Terminal, Transport, WayIn};
+use crate::terminal::{Manner, Statistics, Terminal, Transport, WayIn};
 use crate::wan::{Link, Proxy, Wan};
 use cloud::Cloud;
 
@@ -259,6 +259,8 @@ impl Seat {
         )?;
         let mut way = WayIn::new(&created.ticket, Transport::Quic)?;
         way.address = line.address().to_string();
+        // The ticket says that the session is there: no need to wait until it is announced.
+        way.manner = Manner::Eager;
         let terminal = timeout(WAIT_MAX, Terminal::connect(&way)).await??;
         let first = timeout(WAIT_MAX, terminal.picture_that(|_| true)).await;
         if first.is_err() {
