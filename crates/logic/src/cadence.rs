@@ -44,12 +44,12 @@ pub enum Frame {
     Delta,
 }
 
-/// A refinement to come.
+/// What is shown less sharp than it could be.
 #[derive(Clone, Copy, Debug)]
-struct Refine {
-    at: Instant,
+struct Debt {
+    /// The coarsest part of the picture.
     quantizer: u8,
-    /// How many may follow that are no finer.
+    /// Refinements that may follow once it should be sharp.
     polishes: u8,
 }
 
@@ -75,7 +75,9 @@ pub struct Cadence {
     /// When the slot after the ones already used begins.
     slot_at: Instant,
     last_keyframe_at: Option<Instant>,
-    refine: Option<Refine>,
+    debt: Option<Debt>,
+    /// When the screen will have rested long enough to be refined: no large change since.
+    rests_at: Instant,
     now: Instant,
 }
 
@@ -89,7 +91,8 @@ impl Cadence {
             keyframe_wanted: true,
             slot_at: now,
             last_keyframe_at: None,
-            refine: None,
+            debt: None,
+            rests_at: now,
             now,
         }
     }
@@ -112,14 +115,12 @@ impl Cadence {
     /// Stops: no work until [`handle_resume`](Self::handle_resume).
     pub fn handle_pause(&mut self) {
         self.running = false;
-        self.refine = None;
     }
 
     /// Takes in that the screen changed.
     pub fn handle_damage(&mut self, now: Instant) {
         self.handle_timeout(now);
         self.damaged = true;
-        self.refine = None;
     }
 
     /// Takes in that somebody cannot go on without a keyframe.
@@ -145,29 +146,11 @@ impl Cadence {
         if let Work::Capture(_) = work {
             self.damaged = false;
         }
-        self.refine = self.next_refine(work, done);
-    }
-
-    fn next_refine(&self, work: Work, done: Done) -> Option<Refine> {
-        // What was tried counts, so that this ends whatever the encoder makes of it.
-        let (reached, polishes) = match (work, self.refine) {
-            (Work::Refine(tried), Some(refine)) => (tried, refine.polishes),
-            (Work::Refine(_) | Work::Capture(_) | Work::Repeat, _) => (done.quantizer, POLISHES),
-        };
-        let polish = match work {
-            Work::Refine(_) => done.air_time >= POLISH_WORTH && polishes > 0,
-            Work::Capture(_) | Work::Repeat => false,
-        };
-        let polishes = match reached {
-            ..=SHARP if polish => polishes - 1,
-            ..=SHARP => return None,
-            _ => polishes,
-        };
-        Some(Refine {
-            at: self.now + STILL_AFTER.max(done.air_time),
-            quantizer: reached.saturating_sub(STEP).max(SHARP),
-            polishes,
-        })
+        self.debt = next_debt(self.debt, work, done);
+        // What is sharp at once (a letter, a clock, a spinner) does not break the rest.
+        if done.quantizer > SHARP || !matches!(work, Work::Capture(_)) {
+            self.rests_at = now + STILL_AFTER.max(done.air_time);
+        }
     }
 
     /// Moves time forward.
@@ -189,8 +172,9 @@ impl Cadence {
         if keyframe {
             return Some(Work::Repeat);
         }
-        let refine = self.refine?;
-        due(refine.at).then_some(Work::Refine(refine.quantizer))
+        let debt = self.debt?;
+        let finer = debt.quantizer.saturating_sub(STEP).max(SHARP);
+        due(self.rests_at).then_some(Work::Refine(finer))
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if ever.
@@ -200,10 +184,7 @@ impl Cadence {
         }
         let capture_at = self.damaged.then(|| self.capture_at());
         let keyframe_at = self.keyframe_at().filter(|_| !self.damaged);
-        let refine_at = self
-            .refine
-            .map(|refine| refine.at)
-            .filter(|_| !self.damaged);
+        let refine_at = self.debt.filter(|_| !self.damaged).map(|_| self.rests_at);
         [capture_at, keyframe_at, refine_at]
             .into_iter()
             .flatten()
@@ -225,6 +206,35 @@ impl Cadence {
     }
 }
 
+fn next_debt(before: Option<Debt>, work: Work, done: Done) -> Option<Debt> {
+    match work {
+        // It went over the whole picture. What was tried counts, not what came of it, so that this
+        // ends whatever the encoder does.
+        Work::Refine(quantizer) if quantizer > SHARP => Some(Debt {
+            quantizer,
+            polishes: POLISHES,
+        }),
+        Work::Refine(_) => before
+            .filter(|debt| debt.polishes > 0 && done.air_time >= POLISH_WORTH)
+            .map(|debt| Debt {
+                quantizer: SHARP,
+                polishes: debt.polishes - 1,
+            }),
+        Work::Capture(_) | Work::Repeat => {
+            // A delta leaves alone what did not change, and that may be coarser.
+            let rest = before.filter(|_| done.frame == Frame::Delta);
+            if done.quantizer <= SHARP {
+                return rest;
+            }
+            let quantizer = rest.map_or(0, |debt| debt.quantizer).max(done.quantizer);
+            Some(Debt {
+                quantizer,
+                polishes: POLISHES,
+            })
+        }
+    }
+}
+
 #[cfg(test)]
 #[expect(
     clippy::disallowed_methods,
@@ -236,16 +246,21 @@ mod tests {
     const INTERVAL: Duration = Duration::from_millis(16);
 
     /// Plays events at their milliseconds for a second, encoding with `quantizer`; refinements take
-    /// `refinement_ms` on their way. Returns what was done and when: `c` capture, `k` capture as keyframe, `r` refine, `R` repeat as keyframe.
+    /// `refinement_ms` on their way, and a `letter` is sharp at once. Returns what was done and when: `c` capture, `k` capture as keyframe, `r` refine, `R` repeat as keyframe.
     fn play(script: &[(u64, &str)], quantizer: u8, refinement_ms: u64) -> String {
         let start = Instant::now();
         let mut cadence = Cadence::new(INTERVAL, start);
+        let mut letter = false;
         let mut done = Vec::new();
         for at in 0..1000 {
             let now = start + Duration::from_millis(at);
             for (_, event) in script.iter().filter(|(due, _)| *due == at) {
                 match *event {
                     "damage" => cadence.handle_damage(now),
+                    "letter" => {
+                        letter = true;
+                        cadence.handle_damage(now);
+                    }
                     "resume" => cadence.handle_resume(now),
                     "pause" => cadence.handle_pause(),
                     "keyframe" => cadence.handle_keyframe_request(now),
@@ -272,6 +287,7 @@ mod tests {
                 });
                 let quantizer = match work {
                     Work::Refine(quantizer) => quantizer,
+                    Work::Capture(_) if std::mem::take(&mut letter) => SHARP,
                     Work::Capture(_) | Work::Repeat => quantizer,
                 };
                 let result = Done {
@@ -343,6 +359,8 @@ mod tests {
             "k0 r150 c200 r320 r440",
         );
         check(&[(0, "resume"), (10, "pause")], 30, "k0");
+        let letters = [(0, "resume"), (60, "letter"), (700, "letter")];
+        check(&letters, 30, "k0 c60 r150 c700");
         let polished = play(&[(0, "resume")], 30, 140);
         assert_eq!(
             polished, "k0 r150 r290 r430",

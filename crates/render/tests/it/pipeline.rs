@@ -7,7 +7,9 @@ use logic::content::Mode;
 use model::Bitrate;
 use model::input::{InputEvent, InputSeq};
 use model::manifest::Content;
+use render::Authority;
 use render::encoder::FrameRate;
+use render::input::set_layout;
 use render::picture::{Scale, Size};
 use render::pipeline::{Pipeline, PipelineError};
 use x11rb::protocol::xproto::ConnectionExt as _;
@@ -335,4 +337,29 @@ fn the_end_is_told_with_its_cause() {
     drop(viewer.handle);
     let ended = viewer.runtime.block_on(viewer.outputs.ended).unwrap();
     assert!(ended.is_ok(), "{ended:?}");
+}
+
+/// A server that wants a cookie, which our own environment does not have.
+#[test]
+fn a_guarded_server_is_reached_by_its_cookie_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let cookie = *b"sixteen letters!";
+    let file = dir.path().join("authority");
+    let name = b"MIT-MAGIC-COOKIE-1";
+    // Any host, any display; each field with its length before.
+    let mut entry = vec![0xff, 0xff, 0, 0, 0, 0, 0, 18];
+    entry.extend_from_slice(name);
+    entry.extend_from_slice(&[0, 16]);
+    entry.extend_from_slice(&cookie);
+    std::fs::write(&file, entry).unwrap();
+    let xvfb = Xvfb::start_with(HD, &["-auth", file.to_str().unwrap()]);
+
+    let stranger = Pipeline::start(config(&xvfb.display, HD));
+    assert!(matches!(stranger, Err(PipelineError::Screen(_))));
+    let mut config = config(&xvfb.display, HD);
+    config.server.authority = Some(Authority { cookie, file });
+    set_layout(&config.server, "de").unwrap();
+    let mut viewer = Viewer::start(config);
+    viewer.handle.resume();
+    assert!(viewer.next().keyframe);
 }

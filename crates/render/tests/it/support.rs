@@ -30,10 +30,15 @@ pub(crate) struct Xvfb {
 
 impl Xvfb {
     pub(crate) fn start(max: Size) -> Self {
+        Self::start_with(max, &[])
+    }
+
+    pub(crate) fn start_with(max: Size, more: &[&str]) -> Self {
         let screen = format!("{}x{}x24", max.width(), max.height());
         let mut child = Command::new("Xvfb")
             .args(["-displayfd", "1", "-screen", "0", &screen])
             .args(["-noreset", "-nolisten", "tcp"])
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
