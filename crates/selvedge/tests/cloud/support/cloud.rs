@@ -170,8 +170,14 @@ impl Cloud {
 
     /// Runs a command against this cloud.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// A command that knows this cloud and no other.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = selvedge(self.home.path());
-        command.args(args).output().unwrap()
+        command.args(args);
+        command
     }
 
     /// A directory for whatever a test needs.
