@@ -9,7 +9,7 @@ use crate::exit::{Ending, Told};
 use crate::output::colourful;
 
 /// What is logged unless told otherwise.
-const FILTER: &str = "info";
+const FILTER: &str = "info,moq_net=error";
 
 /// Starts logging.
 pub(super) fn start(filter: Option<&str>, format: Option<LogFormat>) -> anyhow::Result<()> {
