@@ -42,7 +42,7 @@ struct Tool {
     why: &'static str,
     uses: &'static [Use],
     need: Need,
-    /// Any of these programs or files shows that it is there.
+    /// Any of these programs or files shows that it is there; `a & b` wants both.
     signs: &'static [&'static str],
     debian: &'static [&'static str],
     fedora: &'static [&'static str],
@@ -65,7 +65,7 @@ const TOOLS: &[Tool] = &[
         why: "compile the sound encoder",
         uses: &[Use::Build],
         need: Need::Must,
-        signs: &["cmake+make"],
+        signs: &["cmake & make"],
         debian: &["cmake", "make"],
         fedora: &["cmake", "make"],
         arch: &["cmake", "make"],
@@ -85,7 +85,7 @@ const TOOLS: &[Tool] = &[
         why: "the screen that each app gets",
         uses: &[Use::Run, Use::Test],
         need: Need::Must,
-        signs: &["Xvfb+xkbcomp"],
+        signs: &["Xvfb & xkbcomp"],
         debian: &["xvfb", "x11-xkb-utils"],
         fedora: &["xorg-x11-server-Xvfb", "xkbcomp"],
         arch: &["xorg-server-xvfb", "xorg-xkbcomp"],
@@ -105,7 +105,7 @@ const TOOLS: &[Tool] = &[
         why: "the tests of sound",
         uses: &[Use::Test],
         need: Need::Must,
-        signs: &["pulseaudio+pactl"],
+        signs: &["pulseaudio & pactl"],
         debian: &["pulseaudio", "pulseaudio-utils"],
         fedora: &["pulseaudio", "pulseaudio-utils"],
         arch: &["pulseaudio", "libpulse"],
@@ -115,7 +115,7 @@ const TOOLS: &[Tool] = &[
         why: "the demo app doom",
         uses: &[Use::Demo, Use::Test],
         need: Need::May,
-        signs: &["crispy-doom+/usr/share/games/doom/freedoom1.wad"],
+        signs: &["crispy-doom & /usr/share/games/doom/freedoom1.wad"],
         debian: &["crispy-doom", "freedoom"],
         fedora: &["crispy-doom", "freedoom"],
         arch: &["crispy-doom", "freedoom"],
@@ -125,7 +125,7 @@ const TOOLS: &[Tool] = &[
         why: "the demo app desktop",
         uses: &[Use::Demo],
         need: Need::May,
-        signs: &["xterm+openbox"],
+        signs: &["xterm & openbox"],
         debian: &["xterm", "openbox", "fonts-dejavu-core"],
         fedora: &["xterm", "openbox", "dejavu-sans-mono-fonts"],
         arch: &["xterm", "openbox", "ttf-dejavu"],
@@ -135,7 +135,7 @@ const TOOLS: &[Tool] = &[
         why: "the tests of running, showing and feeding apps",
         uses: &[Use::Test],
         need: Need::Must,
-        signs: &["xterm+openbox"],
+        signs: &["xterm & openbox"],
         debian: &["xterm", "openbox", "fonts-dejavu-core"],
         fedora: &["xterm", "openbox", "dejavu-sans-mono-fonts"],
         arch: &["xterm", "openbox", "ttf-dejavu"],
@@ -155,7 +155,7 @@ const TOOLS: &[Tool] = &[
         why: "the demo app phone",
         uses: &[Use::Demo],
         need: Need::May,
-        signs: &["/usr/libexec/phosh+phoc+squeekboard+dbus-run-session"],
+        signs: &["/usr/libexec/phosh & phoc & squeekboard & dbus-run-session"],
         debian: &[
             "phosh",
             "phoc",
@@ -183,7 +183,7 @@ const TOOLS: &[Tool] = &[
         why: "drives the browser in tests and checks the types of the console",
         uses: &[Use::Test],
         need: Need::Must,
-        signs: &["node>=18+npm"],
+        signs: &["node>=18 & npm"],
         debian: &["nodejs", "npm"],
         fedora: &["nodejs", "npm"],
         arch: &["nodejs", "npm"],
@@ -297,7 +297,7 @@ impl Tool {
     fn is_there(&self) -> bool {
         self.signs
             .iter()
-            .any(|sign| sign.split('+').all(system::find))
+            .any(|sign| sign.split(" & ").all(system::find))
     }
 }
 
@@ -359,5 +359,33 @@ impl Installer {
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive");
         shell::succeeds(&mut command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_builds_this_very_test_is_found() {
+        let missing = missing(&[Use::Build]);
+        let names: Vec<&str> = missing
+            .iter()
+            .filter(|it| it.need == Need::Must)
+            .map(|it| it.name)
+            .collect();
+        assert!(names.is_empty(), "{names:?}");
+    }
+
+    #[test]
+    fn every_tool_can_be_found_and_installed() {
+        for tool in TOOLS {
+            for sign in tool.signs.iter().flat_map(|it| it.split(" & ")) {
+                assert!(sign.starts_with(|it: char| it.is_alphabetic() || it == '/'));
+            }
+            for packages in [tool.debian, tool.fedora, tool.arch] {
+                assert!(!packages.is_empty(), "{}", tool.name);
+            }
+        }
     }
 }
