@@ -1,8 +1,8 @@
 //! The network between cities, emulated on one machine without privileges.
 //!
 //! A [`Proxy`] listens on one port number, for UDP and for TCP, and passes everything on to a
-//! target: later, and not always. One thread of a [`Wan`] carries hundreds of proxies and sleeps
-//! while no packet is on its way. `pipe` holds the decisions and is pure; `engine` and what it
+//! target: later, and not always. A [`Wan`] carries hundreds of proxies and sleeps while no packet
+//! is on its way. `pipe` holds the decisions and is pure; `engine` and what it
 //! uses carry them out.
 //!
 //! What it does not do: reorder packets, corrupt them, or drop parts of a TCP stream (the kernel's
@@ -29,14 +29,14 @@ use std::time::{Duration, Instant};
 use model::Bitrate;
 use model::geo::Position;
 
-use engine::{Command, Commands, Engine};
+use engine::{Command, Commands, Engine, Seat};
 use line::{Line, Parts};
 pub use stats::{DirectionStats, Stats};
 
 /// How often we ask the system for a port that is free for UDP and for TCP before giving up.
 const PORT_TRIES: u32 = 32;
 
-/// What the engine's thread is called in lists of threads.
+/// What the engine's threads are called in lists of threads.
 const THREAD_NAME: &str = "wan";
 
 /// One direction of a link between two places.
@@ -110,13 +110,13 @@ pub enum WanError {
     TooMany,
 }
 
-/// An engine: one thread that carries the packets of all its proxies. Dropping it ends them all.
+/// An engine that carries the packets of all its proxies. Dropping it ends them all.
 #[derive(Debug)]
 pub struct Wan {
     commands: Arc<Commands>,
     seed: u64,
     next_id: AtomicU16,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Wan {
@@ -126,16 +126,22 @@ impl Wan {
     /// When the system gives no thread or no descriptors.
     pub fn start(seed: u64) -> Result<Self, WanError> {
         let (engine, commands) = Engine::new().map_err(WanError::Engine)?;
-        let thread = std::thread::Builder::new()
-            .name(THREAD_NAME.to_owned())
-            .spawn(move || engine.run())
-            .map_err(WanError::Engine)?;
-        Ok(Self {
+        let engine = Arc::new(engine);
+        let mut wan = Self {
             commands: Arc::new(commands),
             seed,
             next_id: AtomicU16::new(0),
-            thread: Some(thread),
-        })
+            threads: Vec::new(),
+        };
+        for seat in [Seat::First, Seat::StandIn] {
+            let engine = Arc::clone(&engine);
+            let thread = std::thread::Builder::new()
+                .name(THREAD_NAME.to_owned())
+                .spawn(move || engine.run(seat))
+                .map_err(WanError::Engine)?;
+            wan.threads.push(thread);
+        }
+        Ok(wan)
     }
 
     /// Opens a proxy on `listen` (port 0: any free one) with the same link in both directions.
@@ -182,10 +188,10 @@ impl Wan {
 impl Drop for Wan {
     fn drop(&mut self) {
         self.commands.send(Command::Stop);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the emulator's engine panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("the emulator's engine panicked");
+            }
         }
     }
 }
