@@ -393,8 +393,9 @@ impl Task {
                 text: text.to_string(),
             }),
             stage::Output::Resized => {
-                if let Some(stage) = &self.stage {
-                    self.pace.handle_stage(stage.size());
+                if let Some((width, height)) = self.stage.as_ref().map(Stage::size) {
+                    self.config.screen = Some(ScreenSize { width, height });
+                    self.pace.handle_stage((width, height));
                 }
                 self.greet();
             }

@@ -176,6 +176,7 @@ impl Stage {
     /// What comes next. Safe to drop and call again.
     pub(crate) async fn next(&mut self) -> Output {
         let Self {
+            request,
             outputs,
             recording,
             demand,
@@ -197,7 +198,8 @@ impl Stage {
                 }
             }
             Ok(()) = outputs.size.changed() => {
-                outputs.size.borrow_and_update();
+                // A stage that replaces this one begins where it ended.
+                request.size = *outputs.size.borrow_and_update();
                 Output::Resized
             }
             wanted = demanded(demand.as_ref(), *wanted) => Output::Wanted(wanted),
