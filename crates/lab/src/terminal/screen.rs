@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use api::terminal::Status;
 use model::Bytes;
 use model::input::Pong;
-use moq_net::{origin, track};
+use moq_net::{group, origin, track};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,6 +54,8 @@ struct State {
     window: Window,
     last_frame: Option<Instant>,
     last_group: Option<u64>,
+    /// The newest group that told how things are.
+    told: u64,
     queued: usize,
     /// Everything up to the next keyframe is of no use.
     waits_for_keyframe: bool,
@@ -122,6 +124,10 @@ impl Screen {
                 return;
             };
             match subscribing.await {
+                // What is said once comes in a group of its own, which may be overtaken.
+                Ok(groups) if matches!(name, "status" | "pong") => {
+                    read_each(groups, &mut *take).await;
+                }
                 Ok(groups) => read(groups.ordered(), &mut *take).await,
                 Err(error) => debug!(name, %error, "no such track"),
             }
@@ -134,7 +140,11 @@ impl Screen {
             ),
             each("audio", AUDIO, Box::new(|_, it| self.sound(&it))),
             each("cursor", CURSOR, Box::new(|_, it| self.cursor(&it))),
-            each("status", STATUS, Box::new(|_, it| self.status(&it))),
+            each(
+                "status",
+                STATUS,
+                Box::new(|group, it| self.status(group, &it))
+            ),
             each("pong", PONG, Box::new(|_, it| self.pong(&it))),
         );
     }
@@ -233,11 +243,12 @@ impl Screen {
         }
     }
 
-    fn status(&self, incoming: &Incoming) {
+    fn status(&self, group: u64, incoming: &Incoming) {
         let Incoming::Frame { payload, .. } = incoming else {
             return;
         };
         match serde_json::from_slice::<Status>(payload) {
+            Ok(Status::Hello(_) | Status::App { .. }) if self.lock().is_overtaken(group) => {}
             Ok(status) => self.statuses.send_modify(|statuses| {
                 if statuses.len() == STATUSES_MAX {
                     statuses.pop_front();
@@ -362,6 +373,12 @@ impl State {
         self.window.arrived(after, captured, bytes);
     }
 
+    /// Whether something newer has told how things are.
+    fn is_overtaken(&mut self, group: u64) -> bool {
+        self.told = self.told.max(group);
+        group < self.told
+    }
+
     /// Groups that never came or broke off: at least one picture each.
     fn lose(&mut self, groups: u64) {
         self.statistics.lost_groups += groups;
@@ -379,24 +396,32 @@ enum Incoming {
     Broken,
 }
 
-/// Reads a track to its end.
+/// Reads a track to its end, the newest group before all.
 async fn read(mut groups: track::Ordered, take: &mut (dyn FnMut(u64, Incoming) + Send)) {
-    while let Ok(Some(mut group)) = groups.next_group().await {
-        loop {
-            match group.read_frame().await {
-                Ok(Some(frame)) => take(
-                    group.sequence,
-                    Incoming::Frame {
-                        timestamp: frame.timestamp.into(),
-                        payload: frame.payload,
-                    },
-                ),
-                Ok(None) => break,
-                Err(_) => {
-                    take(group.sequence, Incoming::Broken);
-                    break;
-                }
-            }
+    while let Ok(Some(group)) = groups.next_group().await {
+        read_group(group, take).await;
+    }
+}
+
+/// Reads a track to its end, every group as it comes.
+async fn read_each(mut groups: track::Subscriber, take: &mut (dyn FnMut(u64, Incoming) + Send)) {
+    while let Ok(Some(group)) = groups.recv_group().await {
+        read_group(group, take).await;
+    }
+}
+
+async fn read_group(mut group: group::Consumer, take: &mut (dyn FnMut(u64, Incoming) + Send)) {
+    loop {
+        match group.read_frame().await {
+            Ok(Some(frame)) => take(
+                group.sequence,
+                Incoming::Frame {
+                    timestamp: frame.timestamp.into(),
+                    payload: frame.payload,
+                },
+            ),
+            Ok(None) => return,
+            Err(_) => return take(group.sequence, Incoming::Broken),
         }
     }
 }

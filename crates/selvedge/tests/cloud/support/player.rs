@@ -115,7 +115,7 @@ impl Player {
     /// Waits until the probe has counted so many keys.
     pub(crate) async fn counted(&self, keys: u32) {
         let what = format!("{keys} keys counted");
-        let colour = if keys % 2 == 0 { EVEN } else { ODD };
+        let colour = if keys.is_multiple_of(2) { EVEN } else { ODD };
         // A screen without a window counts nothing either.
         self.picture(&what, |it| keys_in(it) == keys && background(it, colour))
             .await;
