@@ -283,7 +283,11 @@ impl Probe {
     /// Paints everything anew.
     fn paint(&mut self) -> anyhow::Result<()> {
         let (scene, width, height) = (self.scene, self.width, self.height);
-        let background = if self.keys.is_multiple_of(2) { EVEN } else { ODD };
+        let background = if self.keys.is_multiple_of(2) {
+            EVEN
+        } else {
+            ODD
+        };
         self.fill(scene, background, &[rectangle(0, 0, width, height)])?;
         let lit = |bit: u16| match bit {
             COUNTER_BITS => self.held > 0,
