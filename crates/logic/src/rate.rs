@@ -256,8 +256,12 @@ impl Rate {
     }
 
     /// The terminal has just come, or come back by another way. What was learnt of the way before
-    /// is forgotten; the bitrate stays, because it is the best guess there is.
+    /// is forgotten. The bitrate stays, because it is the best guess there is, and what silence
+    /// took from it is given back.
     pub fn handle_join(&mut self, now: Instant) {
+        if let Some(capacity) = self.capacity.filter(|_| self.view == View::Silent) {
+            self.set(permille(capacity, 920));
+        }
         self.flight = Flight::default();
         self.history = History::default();
         self.capacity = None;

@@ -212,6 +212,24 @@ fn silence_halves_once_and_speech_brings_it_back() {
 }
 
 #[test]
+fn who_comes_back_gets_what_was_good_before() {
+    let start = Instant::now();
+    let limits = Limits {
+        start: kbps(4_000),
+        ceiling: kbps(4_000),
+        ..Limits::default()
+    };
+    let mut rate = Rate::new(limits, PIXELS, start);
+    rate.handle_frame(Bytes::new(80_000), start + 100 * MS);
+    rate.handle_receipt(&good(80_000), start + 200 * MS);
+    rate.handle_timeout(start + 5 * SEC);
+    assert_eq!(rate.target().bitrate, kbps(2_000));
+    rate.handle_join(start + 30 * SEC);
+    assert_eq!(rate.target().bitrate, kbps(3_680));
+    assert_eq!(rate.poll_timeout(), None, "it may take its time again");
+}
+
+#[test]
 fn a_blocked_link_is_not_fed() {
     let start = Instant::now();
     let mut rate = Rate::new(Limits::default(), PIXELS, start);
