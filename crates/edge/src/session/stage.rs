@@ -19,9 +19,10 @@ use runtime::instance::{Sound, State};
 use tracing::warn;
 
 use super::instance::{chain, first_size};
+use crate::machine;
 
-/// Two threads halve the time to encode a picture at the same work.
-const ENCODER_THREADS: u8 = 2;
+/// The layout that an X server starts with.
+const FIRST_LAYOUT: &str = "us";
 
 /// What to show and record.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,10 +112,24 @@ impl Stage {
             content: request.content,
             bitrate: request.bitrate,
             max_fps: FrameRate::per_second(request.max_fps),
-            threads: ENCODER_THREADS,
+            threads: machine::encoder_threads(),
             gamepad: request.gamepad.clone(),
         };
-        let started = tokio::task::spawn_blocking(move || Pipeline::start(config)).await;
+        let layout = request.layout.clone();
+        let started = tokio::task::spawn_blocking(move || {
+            // The keyboard is read once, when the pipeline starts.
+            if layout != FIRST_LAYOUT
+                && let Err(error) = render::input::set_layout(&config.server, &layout)
+            {
+                warn!(
+                    layout,
+                    error = chain(&error),
+                    "the keyboard keeps its layout"
+                );
+            }
+            Pipeline::start(config)
+        })
+        .await;
         let (pipeline, outputs) = started
             .map_err(|error| error.to_string())?
             .map_err(|error| chain(&error))?;
