@@ -330,6 +330,7 @@ impl Task {
     fn handle_joined(&mut self, path: String, now: Instant) {
         debug!(path, "a terminal is here");
         self.session.handle_joined(now);
+        self.pace.handle_join(now);
         self.hands.join(path);
         if let Some(stage) = &self.stage {
             stage.pipeline().request_keyframe();

@@ -46,6 +46,11 @@ impl Pace {
         self.told = None;
     }
 
+    /// A terminal has come, or come back, perhaps by another way.
+    pub(super) fn handle_join(&mut self, now: Instant) {
+        self.rate.handle_join(now);
+    }
+
     /// A picture of this size was sent.
     pub(super) fn handle_frame(&mut self, size: usize, now: Instant) {
         let size = Bytes::new(u64::try_from(size).unwrap_or(u64::MAX));
