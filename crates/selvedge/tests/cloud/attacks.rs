@@ -233,7 +233,7 @@ async fn garbage_at_every_door_stops_nobody() {
         edge.address.as_str(),
         center,
     ]);
-    soon("garbage", futures(doors.map(pester).collect())).await;
+    soon("garbage", pester(doors)).await;
 
     player.press("KeyA").await;
     player.counted(1).await;
@@ -416,20 +416,6 @@ async fn websocket(address: &str, token: &str) -> String {
     let answer = soon("an answer", asking).await.unwrap();
     let status = answer.split(' ').nth(1);
     status.unwrap_or_default().to_owned()
-}
-
-/// Waits for all of them.
-async fn futures<F: Future<Output = ()>>(all: Vec<F>) {
-    let mut all: Vec<_> = all.into_iter().map(Box::pin).collect();
-    std::future::poll_fn(|context| {
-        all.retain_mut(|it| it.as_mut().poll(context).is_pending());
-        if all.is_empty() {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
 }
 
 /// An edge that somebody started by hand.

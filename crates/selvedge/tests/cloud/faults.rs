@@ -229,11 +229,7 @@ async fn a_clean_end_tells_the_terminal_and_leaves_nothing() {
 
     // One node that is shut down: its terminals are told, and find another.
     processes::signal(cloud.site("frankfurt").pid, Signal::TERM);
-    let bye = player.terminal.status_that(|it| match it {
-        Status::Bye { reason, .. } => Some(*reason),
-        _ => None,
-    });
-    assert_eq!(soon("a goodbye", bye).await.unwrap(), ByeReason::Draining);
+    assert_eq!(goodbye(&player).await, ByeReason::Draining);
     let renewed = player.recover().await;
     assert_eq!(renewed.outcome, Outcome::Restarted);
     assert_eq!(player.ticket.host_site.as_str(), "shanghai");
@@ -252,10 +248,16 @@ async fn a_clean_end_tells_the_terminal_and_leaves_nothing() {
     for pid in pids.into_iter().chain([center]) {
         assert!(!processes::runs(pid), "{pid} runs");
     }
-    soon("the end of the picture", async {
-        while player.terminal.ping().await.is_ok() {}
-    })
-    .await;
+    assert_eq!(goodbye(&player).await, ByeReason::Draining);
+}
+
+/// Waits until the terminal is told that the session ends here.
+async fn goodbye(player: &Player) -> ByeReason {
+    let bye = player.terminal.status_that(|it| match it {
+        Status::Bye { reason, .. } => Some(*reason),
+        _ => None,
+    });
+    soon("a goodbye", bye).await.unwrap()
 }
 
 /// Waits until the terminal is told that something crashed, and returns the words.

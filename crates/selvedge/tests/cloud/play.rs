@@ -214,6 +214,24 @@ async fn a_move_that_stays_enters_elsewhere_without_a_gap() {
     assert_eq!(moved.outcome, Outcome::Restarted);
     assert_eq!(player.ticket.host_site.as_str(), "shanghai");
     player.counted(0).await;
+
+    // An operator moves the terminal, which is told, and follows by the ticket it was given.
+    let id = player.session.to_string();
+    let ran = cloud.run(&["session", "move", &id, "--place", "Berlin"]);
+    assert!(ran.status.success(), "{ran:?}");
+    let told = player.terminal.status_that(|it| match it {
+        Status::Ticket { ticket, why, .. } => Some((ticket.clone(), why.clone())),
+        _ => None,
+    });
+    let (ticket, why) = soon("a ticket", told).await.unwrap();
+    assert_eq!(ticket.entry.site.as_str(), "frankfurt");
+    assert!(why.contains("Frankfurt"), "{why}");
+    let epoch = player.ticket.epoch;
+    let changed = player.change_over(*ticket);
+    soon("the change", changed).await.unwrap();
+    assert_eq!(player.ticket.epoch, epoch);
+    player.press("KeyA").await;
+    player.counted(1).await;
     drop(player);
     cloud.end().await;
 }

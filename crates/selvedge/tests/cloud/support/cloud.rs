@@ -193,11 +193,19 @@ impl Cloud {
     /// Ends it as a person would, and sees that nothing is left.
     pub(crate) async fn end(mut self) {
         let begun = Instant::now();
+        let sites = self.ready.sites.iter();
+        let clean = sites.filter(|it| processes::runs(it.pid));
+        let run_dirs: Vec<PathBuf> = clean
+            .map(|it| self.home.path().join(format!("selvedge-{}", it.node)))
+            .collect();
         processes::signal(self.process.id(), Signal::TERM);
         let ended = until("its end", async || self.process.try_wait().unwrap()).await;
         assert!(ended.success(), "it ended with {ended}");
         assert!(begun.elapsed() < STOP_MAX, "{:?}", begun.elapsed());
         assert_eq!(self.leftovers(), [], "some children are left");
+        let left = run_dirs.iter().filter(|it| it.exists());
+        let left: Vec<String> = left.map(|it| it.display().to_string()).collect();
+        assert_eq!(left, [""; 0], "some directories are left");
     }
 
     /// Children of its nodes that run.

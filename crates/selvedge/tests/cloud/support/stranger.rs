@@ -94,25 +94,31 @@ pub(crate) async fn dial(
         .await
 }
 
-/// Sends nonsense to a port by TCP and by UDP, and waits for no answer longer than a moment.
-pub(crate) async fn pester(address: &str) {
+/// Sends nonsense to ports by TCP and by UDP, and waits for no answer longer than a moment.
+pub(crate) async fn pester(addresses: impl IntoIterator<Item = &str>) {
+    let talks = TaskTracker::new();
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    for (number, nonsense) in nonsense().into_iter().enumerate() {
-        // A full buffer of the system's loses some: there is enough of it.
-        let datagram = &nonsense[..nonsense.len().min(1_400)];
-        let _ = udp.send_to(datagram, address).await;
-        let talk = async {
-            let mut tcp = TcpStream::connect(address).await?;
-            tcp.write_all(&nonsense).await?;
-            if number % 2 == 0 {
-                tcp.shutdown().await?;
-            }
-            let mut answer = [0; 256];
-            tcp.read(&mut answer).await
-        };
-        // Refused, reset, answered or silent: all of it is right.
-        let _ = tokio::time::timeout(TURNED_DOWN_MAX, talk).await;
+    for address in addresses {
+        for (number, nonsense) in nonsense().into_iter().enumerate() {
+            // A full buffer of the system's loses some: there is enough of it.
+            let datagram = &nonsense[..nonsense.len().min(1_400)];
+            let _ = udp.send_to(datagram, address).await;
+            let address = address.to_owned();
+            let talk = async move {
+                let mut tcp = TcpStream::connect(address).await?;
+                tcp.write_all(&nonsense).await?;
+                if number % 2 == 0 {
+                    tcp.shutdown().await?;
+                }
+                let mut answer = [0; 256];
+                tcp.read(&mut answer).await
+            };
+            // Refused, reset, answered or silent: all of it is right.
+            talks.spawn(async { drop(tokio::time::timeout(TURNED_DOWN_MAX, talk).await) });
+        }
     }
+    talks.close();
+    talks.wait().await;
 }
 
 /// What nobody expects: noise, halves of handshakes, heads of requests that never end.
