@@ -306,7 +306,15 @@ impl Keeper {
                         }
                         _ => end.to_string(),
                     };
-                    restart_at = self.crashed(why);
+                    let phase = self.state.borrow().phase.clone();
+                    restart_at = match phase {
+                        // Given up is given up; only what is left of it went too.
+                        Phase::Failed { .. } => {
+                            self.state.send_replace(self.parts.state(phase));
+                            None
+                        }
+                        Phase::Running | Phase::Restarting { .. } => self.crashed(why),
+                    };
                 }
                 Event::RestartDue => restart_at = self.restart(&stop).await,
             }

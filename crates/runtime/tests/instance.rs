@@ -189,6 +189,7 @@ async fn an_app_that_crashes_comes_back_until_it_is_too_often() {
     let mut config = instance_config(dir.path(), &["sh", "-c", "echo up; exit 7"]);
     config.backoff.crashes_max = 3;
     config.sound = SoundWish::Silent;
+    let mark = config.mark.part("screen").unwrap().to_string();
     let instance = Instance::start(config).await.unwrap();
     let state = reached(&instance, |it| matches!(it.phase, Phase::Failed { .. })).await;
     assert_eq!(state.starts, 3);
@@ -209,6 +210,12 @@ async fn an_app_that_crashes_comes_back_until_it_is_too_often() {
             .any(|it| it.contains("crashed (exit status: 7); starting it again in")),
         "{said:#?}"
     );
+
+    // Whatever else ends, it is not taken up again.
+    let server = processes().find(|pid| carries(*pid, &mark));
+    kill(server.expect("an X server runs"));
+    let state = reached(&instance, |it| it.display.is_none()).await;
+    assert!(matches!(state.phase, Phase::Failed { .. }) && state.starts == 3);
     instance.stop().await;
 }
 
