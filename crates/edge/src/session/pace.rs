@@ -20,12 +20,14 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(screen: &Screen, (width, height): (u16, u16), now: Instant) -> Self {
+        let pixels = pixels(width, height);
         let limits = Limits {
+            ceiling: enough(pixels),
             frame_rate: rate::FrameRate::fps(screen.max_fps.into()),
             ..Limits::default()
         };
         Self {
-            rate: Rate::new(limits, pixels(width, height), now),
+            rate: Rate::new(limits, pixels, now),
             told: None,
         }
     }
@@ -105,6 +107,20 @@ impl Pace {
     }
 }
 
+/// The rate beyond which nobody sees a difference: 6 Mbit/s at 1280x720, where a game has a PSNR of
+/// 37 dB, and in proportion. Every bit more costs the encoder's time as well as the link's.
+fn enough(pixels: u32) -> Bitrate {
+    const BITS_PER_PIXEL_AND_SEC: f64 = 6_000_000.0 / (1280.0 * 720.0);
+    const LEAST: Bitrate = Bitrate::kbps(3_000);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at most 4K, so below 60 Mbit/s, and not negative"
+    )]
+    let bps = (f64::from(pixels) * BITS_PER_PIXEL_AND_SEC) as u64;
+    Bitrate::bps(bps).max(LEAST).min(Limits::default().ceiling)
+}
+
 fn pixels(width: u16, height: u16) -> u32 {
     u32::from(width) * u32::from(height)
 }
@@ -123,6 +139,14 @@ fn millis(ms: f32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_larger_picture_may_take_more() {
+        assert_eq!(enough(pixels(1280, 720)), Bitrate::kbps(6_000));
+        assert_eq!(enough(pixels(1920, 1080)), Bitrate::kbps(13_500));
+        assert_eq!(enough(pixels(3840, 2160)), Bitrate::kbps(20_000));
+        assert_eq!(enough(pixels(360, 720)), Bitrate::kbps(3_000));
+    }
 
     #[test]
     fn a_terminal_may_write_any_number() {
