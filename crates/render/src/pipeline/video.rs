@@ -159,8 +159,10 @@ impl Video {
             self.rate = Rate::new(max_fps, now);
             self.encoder.set_frame_rate(max_fps)?;
         }
-        if let Some(scale) = orders.scale {
+        if let Some(scale) = orders.scale.filter(|it| *it != self.scale) {
             self.scale = scale;
+            // A screen at rest would stay as coarse as it was.
+            self.cadence.handle_keyframe_request(now);
         }
         if let Some(size) = orders.size {
             let size = resize(&mut self.screen, size);

@@ -163,7 +163,6 @@ fn pictures_are_scaled_down_on_demand() {
         (Scale::Full, HD),
     ] {
         viewer.handle.set_scale(scale);
-        viewer.handle.request_keyframe();
         let frame = viewer.until(|frame, _| frame.size == expected);
         assert!(frame.keyframe);
         let picture = viewer.shown.as_ref().unwrap();

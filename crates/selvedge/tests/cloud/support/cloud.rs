@@ -27,8 +27,12 @@ const LINES_MAX: usize = 64;
 /// A clean end may take five seconds; the machine may be busy.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
+/// What a failed test needs to be understood.
+const LOG: &str =
+    "info,center=debug,edge=debug,relay=debug,render=debug,runtime=debug,moq_net=warn";
+
 /// How much of each log a failed test shows.
-const LOG_LINES: usize = 40;
+const LOG_LINES: usize = 80;
 
 /// Two places far from each other: enough for most of what can happen.
 pub(crate) const TWO_SITES: &[&str] = &["frankfurt", "shanghai"];
@@ -85,6 +89,7 @@ impl Cloud {
             .arg(home.path().join("data"))
             .arg("--sites")
             .arg(home.path().join("sites.toml"))
+            .args(["--log", LOG])
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

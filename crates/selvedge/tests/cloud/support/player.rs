@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use api::client::{Client, ClientError};
 use api::session::{CreateSession, MoveSession, RenewTicket, Renewed, ScreenSize, Ticket};
 use api::terminal::{AppState, Status};
-use lab::terminal::{Answer, Picture, Terminal, TerminalError, Transport, WayIn};
+use lab::terminal::{Answer, Picture, Sent, Terminal, TerminalError, Transport, WayIn};
 use model::manifest::OnMove;
 use model::{NodeId, SessionId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cloud::{Cloud, at};
-use super::{soon, until};
+use super::{PATIENCE, soon, until};
 
 /// No answer to pings for this long is a lost connection.
 const SILENCE_MAX: Duration = Duration::from_millis(1_500);
@@ -98,18 +98,38 @@ impl Player {
         what: &str,
         wanted: impl FnMut(&Picture) -> bool,
     ) -> Arc<Picture> {
-        let found = soon(what, self.terminal.picture_that(wanted)).await;
-        found.unwrap_or_else(|error| panic!("{what}: {error}"))
+        let found = self.terminal.picture_that(wanted);
+        match tokio::time::timeout(PATIENCE, found).await {
+            Ok(found) => found.unwrap_or_else(|error| panic!("{what}: {error}")),
+            Err(_) => panic!("{what}: not seen; {}", self.seen()),
+        }
+    }
+
+    /// What the terminal has seen so far.
+    fn seen(&self) -> String {
+        let last = self.terminal.picture();
+        let last = last.map(|it| (it.width, it.height, it.input_seq, keys_in(&it), it.captured));
+        let next = self.terminal.next_seq();
+        let statistics = self.terminal.statistics();
+        format!("last picture {last:?}, next event {next:?}, {statistics:#?}")
     }
 
     /// Presses and releases a key, and waits for the picture that the app made knowing it. Before the
     /// app has its window a key goes nowhere.
     pub(crate) async fn press(&self, code: &str) -> Answer {
         let down = self.terminal.key(code, true).unwrap();
-        let up = self.terminal.key(code, false).unwrap();
-        let answer = soon("an answer", down.answered()).await.unwrap();
-        soon("an answer", up.answered()).await.unwrap();
-        answer
+        // Releasing it changes nothing to be seen.
+        self.terminal.key(code, false).unwrap();
+        self.answer(down).await
+    }
+
+    /// Waits for the picture that the app made knowing an event.
+    async fn answer(&self, sent: Sent) -> Answer {
+        let seq = sent.seq;
+        match tokio::time::timeout(PATIENCE, sent.answered()).await {
+            Ok(answer) => answer.unwrap(),
+            Err(_) => panic!("no answer to {seq:?}; {}", self.seen()),
+        }
     }
 
     /// Waits until the probe has counted so many keys.
