@@ -19,6 +19,9 @@ const ENVIRON_MAX: u64 = 256 * 1024;
 /// by its marks.
 const GENERATIONS_MAX: usize = 32;
 
+/// What the kernel tells of a session that was opened outside of our PID namespace.
+const NO_SESSION: i32 = 0;
+
 /// A process as the kernel tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -40,7 +43,8 @@ pub(crate) struct Entry {
 pub(crate) fn marked(is_ours: impl Fn(&[u8]) -> bool) -> Vec<Entry> {
     let own_user = rustix::process::geteuid().as_raw();
     let own_pid = rustix::process::getpid();
-    let own_session = rustix::process::getsid(None).map_or(0, Pid::as_raw_pid);
+    // Not by getsid(2): rustix takes its answer for a `Pid`, and in a container it may be 0.
+    let own_session = entry(own_pid).map_or(NO_SESSION, |it| it.session);
     let all: Vec<Entry> = all()
         .into_iter()
         .filter(|it| !it.zombie && it.pid != own_pid)
@@ -49,8 +53,7 @@ pub(crate) fn marked(is_ours: impl Fn(&[u8]) -> bool) -> Vec<Entry> {
     let mut found = BTreeSet::new();
     let mut sessions = BTreeSet::new();
     let add = |entry: &Entry, found: &mut BTreeSet<i32>, sessions: &mut BTreeSet<i32>| {
-        // 0 is a session that was opened outside of our PID namespace.
-        if entry.session != own_session && entry.session != 0 {
+        if entry.session != own_session && entry.session != NO_SESSION {
             sessions.insert(entry.session);
         }
         found.insert(entry.pid.as_raw_pid())
