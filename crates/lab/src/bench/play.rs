@@ -17,7 +17,7 @@ use hdrhistogram::Histogram;
 use tokio::time::timeout;
 
 use super::{Line, Progress};
-use crate::terminal::{Manner, Statistics, Terminal, Transport, WayIn};
+use crate::terminal::{Manner, Terminal, Transport, WayIn};
 use crate::wan::{Link, Proxy, Wan};
 use cloud::Cloud;
 
@@ -36,6 +36,10 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Sessions at once for the figure of memory: one alone would carry all that is shared.
 const CROWD: usize = 4;
+
+/// The game, as the demo cloud offers it, and the name of a larger one.
+const DOOM: &str = include_str!("../../../../apps/doom/selvedge.toml");
+const LARGE_DOOM: &str = "bench-doom";
 
 /// What the bench runs beside the demo apps.
 const XTERM: &str = "
@@ -190,9 +194,68 @@ async fn rest(cloud: &Cloud, wan: &Wan, lines: &mut Vec<Line>) -> anyhow::Result
     Ok(())
 }
 
-/// A game that moves all the time.
+/// A game that moves all the time: at its own size, and once at the size of the other apps.
 async fn doom(cloud: &Cloud, wan: &Wan, lines: &mut Vec<Line>) -> anyhow::Result<()> {
-    let seat = Seat::open(cloud, wan, "doom", Duration::from_millis(20)).await?;
+    let own = watch(cloud, wan, "doom").await?;
+    lines.push(
+        Line::lower("doom", "core", own.cores).goal(0.2).note(
+            "the edge's process: capture, encode, sound, send; not the game, not its X server",
+        ),
+    );
+    lines.push(
+        Line::higher("doom, pictures delivered", "a second", own.pictures)
+            .note("the game draws 35 a second"),
+    );
+    lines.push(Line::lower(
+        "doom, bitrate delivered",
+        "Mbit/s",
+        own.megabits,
+    ));
+
+    cloud.publish(&large_doom()?).await?;
+    let large = watch(cloud, wan, LARGE_DOOM).await?;
+    lines.push(
+        Line::lower("doom at 1280x720", "core", large.cores)
+            .note("two and a quarter times the pixels; the game draws no more of them"),
+    );
+    lines.push(Line::lower(
+        "doom at 1280x720, bitrate delivered",
+        "Mbit/s",
+        large.megabits,
+    ));
+    Ok(())
+}
+
+/// The demo app, enlarged.
+fn large_doom() -> anyhow::Result<String> {
+    let mut manifest = DOOM.to_owned();
+    for (from, to) in [
+        ("name = \"doom\"", &*format!("name = \"{LARGE_DOOM}\"")),
+        ("-geometry 854x480", "-geometry 1280x720"),
+        ("width = 854", "width = 1280"),
+        ("height = 480", "height = 720"),
+    ] {
+        if !manifest.contains(from) {
+            bail!("the manifest of doom does not say `{from}` any more");
+        }
+        manifest = manifest.replace(from, to);
+    }
+    Ok(manifest)
+}
+
+/// What an app that moves costs and delivers, per second.
+struct Watched {
+    cores: f64,
+    pictures: f64,
+    megabits: f64,
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "frames and bytes of some seconds fit a double exactly"
+)]
+async fn watch(cloud: &Cloud, wan: &Wan, app: &str) -> anyhow::Result<Watched> {
+    let seat = Seat::open(cloud, wan, app, Duration::from_millis(20)).await?;
     // The title stands for some seconds before the demo runs.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let (before, seen) = (cloud.usage()?, seat.terminal.statistics());
@@ -201,30 +264,11 @@ async fn doom(cloud: &Cloud, wan: &Wan, lines: &mut Vec<Line>) -> anyhow::Result
     let seconds = started.elapsed().as_secs_f64();
     let (after, now) = (cloud.usage()?, seat.terminal.statistics());
     seat.close(cloud).await?;
-
-    lines.push(
-        Line::lower("doom", "core", after.cores_since(&before))
-            .goal(0.2)
-            .note(
-                "the edge's process: capture, encode, sound, send; not the game, not its X server",
-            ),
-    );
-    delivered(&seen, &now, seconds, lines);
-    Ok(())
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "frames and bytes of some seconds fit a double exactly"
-)]
-fn delivered(seen: &Statistics, now: &Statistics, seconds: f64, lines: &mut Vec<Line>) {
-    let frames = (now.frames - seen.frames) as f64 / seconds;
-    let bits = (now.bytes.get() - seen.bytes.get()) as f64 * 8.0 / seconds;
-    lines.push(
-        Line::higher("doom, pictures delivered", "a second", frames)
-            .note("the game draws 35 a second"),
-    );
-    lines.push(Line::lower("doom, bitrate delivered", "Mbit/s", bits / 1e6));
+    Ok(Watched {
+        cores: after.cores_since(&before),
+        pictures: (now.frames - seen.frames) as f64 / seconds,
+        megabits: (now.bytes.get() - seen.bytes.get()) as f64 * 8.0 / seconds / 1e6,
+    })
 }
 
 /// A session with its terminal behind an emulated line, and its first picture.
