@@ -61,15 +61,28 @@ function updateCard(element, app, cloud) {
   const link = /** @type {HTMLAnchorElement | null} */ (fieldOf(element, "open"));
   const token = operatorToken();
   // An app that is not public opens with the operator's token, which the player takes out of the address at once.
-  if (link) link.href = `/play/${app.name}${manifest.access.public || !token ? "" : `#token=${encodeURIComponent(token)}`}`;
+  const page = manifest.kind === "live" ? "watch" : "play";
+  if (link) link.href = `/${page}/${app.name}${manifest.access.public || !token ? "" : `#token=${encodeURIComponent(token)}`}`;
   const where = app.sites.length === 0 ? "no site has what it needs" : app.sites.length === cloud.sites.size ? "on every site" : `in ${app.sites.map((site) => cloud.siteTitle(site)).join(", ")}`;
   const use = app.sessions === 0 ? "nobody uses it" : app.sessions === 1 ? "1 session" : `${app.sessions} sessions`;
-  setText(fieldOf(element, "summary"), `${use}, ${where}`);
-  setText(fieldOf(element, "command"), manifest.command.join(" "));
+  setText(fieldOf(element, "summary"), manifest.kind === "live" ? `live event, ${where}` : `${use}, ${where}`);
+  setText(fieldOf(element, "command"), manifest.kind === "live" ? manifest.cameras.map((camera) => camera.title).join(", ") : manifest.command.join(" "));
+  const access = manifest.access.public ? "Open to everyone." : "Only with a token.";
+  setText(fieldOf(element, "details"), `${app.name}, release ${number}. ${manifest.kind === "live" ? aboutEvent(manifest) : aboutProgram(manifest)} ${access}`);
+}
+
+/** @param {import("../shared/types.js").LiveManifest} manifest */
+function aboutEvent(manifest) {
+  const cameras = manifest.cameras.length === 1 ? "1 camera" : `${manifest.cameras.length} cameras`;
+  const lines = manifest.renditions.map((rendition) => rendition.height).join(", ");
+  return `${cameras}${lines ? `, also with ${lines} lines` : ""}; the last ${manifest.retention_secs} s are kept.`;
+}
+
+/** @param {import("../shared/types.js").StreamManifest} manifest */
+function aboutProgram(manifest) {
   const moves = manifest.session.on_move === "restart" ? "starts anew near a terminal that moves" : "stays where it is when its terminal moves";
-  setText(
-    fieldOf(element, "details"),
-    `${app.name}, release ${number}. ${manifest.screen.width} × ${manifest.screen.height}, ${manifest.resources.cpu} cores and ${bytes(manifest.resources.memory)} a session. ` +
-      `It ${moves}, and waits ${manifest.session.reconnect_grace_secs} s for one that left. ${manifest.access.public ? "Open to everyone." : "Only with a token."}`,
+  return (
+    `${manifest.screen.width} × ${manifest.screen.height}, ${manifest.resources.cpu} cores and ${bytes(manifest.resources.memory)} a session. ` +
+    `It ${moves}, and waits ${manifest.session.reconnect_grace_secs} s for one that left.`
   );
 }

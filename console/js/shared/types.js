@@ -57,7 +57,8 @@
  */
 
 /**
- * @typedef {object} Manifest
+ * @typedef {object} StreamManifest
+ * @property {"stream"} kind
  * @property {string} name
  * @property {string} [title]
  * @property {string[]} command
@@ -69,6 +70,21 @@
  * @property {{warm: number, sites: string[]}} placement
  * @property {{public: boolean}} access
  */
+
+/**
+ * @typedef {object} LiveManifest
+ * @property {"live"} kind
+ * @property {string} name
+ * @property {string} [title]
+ * @property {[number, number, number]} center
+ * @property {{name: string, title: string, position: [number, number, number], yaw_degrees: number, pitch_degrees: number, field_of_view_degrees: number}[]} cameras
+ * @property {string} sound
+ * @property {{name: string, height: number, max_fps: number, bitrate_kbps: number, group_ms: number}[]} renditions
+ * @property {number} retention_secs
+ * @property {{public: boolean}} access
+ */
+
+/** @typedef {StreamManifest | LiveManifest} Manifest */
 
 /** @typedef {{name: string, release: {number: number, manifest: Manifest, created_unix_ms: number}, sites: string[], sessions: number}} App */
 

@@ -3,6 +3,7 @@
 //! The node asks with [`ToCenter`] and the center answers with [`FromCenter`]; the center asks with
 //! [`ToNode`] and the node answers with [`FromNode`].
 
+use model::manifest::Stream;
 use model::{
     AppName, Epoch, Manifest, NodeId, ReleaseNumber, Resources, SessionId, SiteName, Terminal,
 };
@@ -225,7 +226,7 @@ pub struct Reserve {
     /// The release to run.
     pub release: ReleaseNumber,
     /// What to run.
-    pub manifest: Manifest,
+    pub manifest: Stream,
     /// The wanted size, where the app's screen is resizable.
     pub screen: Option<ScreenSize>,
     /// The terminal, for the log.

@@ -35,9 +35,9 @@ pub(crate) async fn deploy(shared: &Shared, manifest: Manifest) -> Result<(), Re
             .await
         {
             Ok(revision) => {
-                tracing::info!(app = %manifest.name, release = %release.number, "a release was published");
+                tracing::info!(app = %manifest.name(), release = %release.number, "a release was published");
                 shared.world().put_release(release, revision);
-                forget_old(shared, &manifest.name).await;
+                forget_old(shared, manifest.name()).await;
                 shared.changed();
                 shared.wake.plan.notify_one();
                 return Ok(());
@@ -51,7 +51,7 @@ pub(crate) async fn deploy(shared: &Shared, manifest: Manifest) -> Result<(), Re
 
 fn next_release(shared: &Shared, manifest: &Manifest) -> Result<Option<Release>, Refusal> {
     let world = shared.world();
-    let present = world.apps.get(&manifest.name).and_then(|it| it.present());
+    let present = world.apps.get(manifest.name()).and_then(|it| it.present());
     if present.is_some_and(|it| it.manifest == *manifest) {
         return Ok(None);
     }
@@ -62,7 +62,7 @@ fn next_release(shared: &Shared, manifest: &Manifest) -> Result<Option<Release>,
     let apps = world
         .apps
         .iter()
-        .filter(|(name, _)| **name != manifest.name);
+        .filter(|(name, _)| *name != manifest.name());
     let others = apps.filter_map(|(_, app)| app.present());
     let together: usize = others.map(|it| size(&it.manifest)).sum();
     if together + size(manifest) > MANIFESTS_MAX {

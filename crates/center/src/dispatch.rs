@@ -8,7 +8,8 @@ use api::session::Passed;
 use logic::dispatch::{
     self as decision, AppState, DispatchInput, Need, NodeState, Rejection, RoundTrips,
 };
-use model::{AccessNetwork, AppName, Manifest, NodeId, SessionId, SiteName, Terminal};
+use model::manifest::Stream;
+use model::{AccessNetwork, AppName, NodeId, SessionId, SiteName, Terminal};
 
 use crate::world::{Node, World};
 
@@ -21,7 +22,7 @@ const LINK_MAX_MS: f64 = 60_000.0;
 /// Who wants what.
 pub(crate) struct Want<'a> {
     pub(crate) session: SessionId,
-    pub(crate) manifest: &'a Manifest,
+    pub(crate) manifest: &'a Stream,
     pub(crate) terminal: &'a Terminal,
     /// Nodes that shall not be taken, each with the reason.
     pub(crate) avoid: &'a [(NodeId, String)],

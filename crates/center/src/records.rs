@@ -64,7 +64,7 @@ impl Record for ReleaseRecord {
     const PREFIX: &'static str = "release/";
 
     fn key(&self) -> String {
-        Self::key_of(&self.0.manifest.name, self.0.number)
+        Self::key_of(self.0.manifest.name(), self.0.number)
     }
 }
 

@@ -8,6 +8,7 @@ mod create;
 mod host;
 mod moving;
 mod place;
+mod program;
 mod renew;
 mod route;
 
@@ -26,6 +27,8 @@ use crate::error::Refusal;
 use crate::nodes::AskError;
 use crate::records::{Revision, SessionRecord};
 use crate::shared::Shared;
+
+use self::program::Program;
 
 pub(crate) use self::close::{close, close_app, collect, ended};
 pub(crate) use self::create::{create, unknown_app};
@@ -79,14 +82,13 @@ pub(crate) fn unknown(id: SessionId) -> Refusal {
 
 /// Which nodes could serve this terminal.
 pub(crate) fn discover(shared: &Shared, request: &Discover) -> Result<Discovered, Refusal> {
+    let program = Program::present(shared, &request.app)?;
     let world = shared.world();
-    let app = world.apps.get(&request.app).and_then(|it| it.present());
-    let release = app.ok_or_else(|| unknown_app(&request.app))?;
     let ranking = dispatch::rank(
         &world,
         &Want {
             session: SessionId(0),
-            manifest: &release.manifest,
+            manifest: &program.manifest,
             terminal: &request.terminal,
             avoid: &[],
             site: None,

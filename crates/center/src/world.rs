@@ -154,7 +154,7 @@ impl World {
     }
 
     pub(crate) fn put_release(&mut self, release: Release, revision: Revision) {
-        let name = release.manifest.name.clone();
+        let name = release.manifest.name().clone();
         let app = self.apps.entry(name.clone()).or_default();
         app.releases.insert(release.number.0, (release, revision));
         self.dirty.apps.insert(name);

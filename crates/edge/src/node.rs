@@ -9,6 +9,7 @@ use api::link::{
     ToCenter, ToNode,
 };
 use logic::session::Ending;
+use model::manifest::Stream;
 use model::{Epoch, Manifest, Resources, SessionId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -275,10 +276,13 @@ impl Node {
 
     fn summarize(&mut self) {
         let app = |release: &PlannedRelease| NodeApp {
-            app: release.manifest.name.clone(),
+            app: release.manifest.name().clone(),
             release: release.number,
-            ready: missing(&release.manifest).is_none(),
-            warm: self.warm.count(&release.manifest.name, release.number),
+            ready: match &release.manifest {
+                Manifest::Stream(stream) => missing(stream).is_none(),
+                Manifest::Live(_) => true, // every edge carries events
+            },
+            warm: self.warm.count(release.manifest.name(), release.number),
         };
         let summary = Summary {
             free: self.free(),
@@ -325,7 +329,7 @@ fn unknown(session: SessionId) -> FromNode {
 }
 
 /// The first file that an app requires and this node does not have.
-fn missing(manifest: &Manifest) -> Option<&str> {
+fn missing(manifest: &Stream) -> Option<&str> {
     manifest
         .requires
         .iter()

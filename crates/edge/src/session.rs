@@ -20,7 +20,8 @@ use api::session::{ScreenSize, SessionState};
 use api::terminal::{AppState, ByeReason, Hello, SoundState, Status};
 use logic::session::{Action, Ending, Rules, Session};
 use model::input::{Control, Pong};
-use model::{Epoch, Manifest, ReleaseNumber, SessionId};
+use model::manifest::Stream;
+use model::{Epoch, ReleaseNumber, SessionId};
 use relay::subscribe::Announcement;
 use runtime::instance::{Instance, Phase, Sound, State};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -45,7 +46,7 @@ pub(crate) struct SessionConfig {
     pub(crate) session: SessionId,
     pub(crate) epoch: Epoch,
     pub(crate) release: ReleaseNumber,
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: Stream,
     pub(crate) screen: Option<ScreenSize>,
     pub(crate) reserved_until: Instant,
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use api::link::PlannedRelease;
+use model::manifest::Stream;
 use model::{AppName, ReleaseNumber};
 use runtime::instance::{Instance, Phase};
 use tracing::{debug, warn};
@@ -27,11 +28,28 @@ pub(crate) struct WarmPool {
 
 #[derive(Default)]
 struct State {
-    wanted: BTreeMap<AppName, PlannedRelease>,
+    wanted: BTreeMap<AppName, Wanted>,
     ready: BTreeMap<(AppName, ReleaseNumber), Vec<Instance>>,
     /// Being started, by app.
     starting: BTreeMap<AppName, usize>,
     stopped: bool,
+}
+
+/// A program of which instances should wait.
+#[derive(Clone)]
+struct Wanted {
+    number: ReleaseNumber,
+    manifest: Stream,
+}
+
+impl Wanted {
+    fn from_planned(release: &PlannedRelease) -> Option<Self> {
+        let stream = release.manifest.stream()?;
+        (stream.placement.warm > 0).then(|| Self {
+            number: release.number,
+            manifest: stream.clone(),
+        })
+    }
 }
 
 impl WarmPool {
@@ -47,8 +65,8 @@ impl WarmPool {
         let mut state = self.lock();
         state.wanted = releases
             .iter()
-            .filter(|it| it.manifest.placement.warm > 0)
-            .map(|it| (it.manifest.name.clone(), it.clone()))
+            .filter_map(Wanted::from_planned)
+            .map(|it| (it.manifest.name.clone(), it))
             .collect();
         let State { wanted, ready, .. } = &mut *state;
         ready.retain(|(app, number), instances| {
@@ -113,7 +131,7 @@ impl WarmPool {
         if state.stopped {
             return;
         }
-        let wanted: Vec<PlannedRelease> = state.wanted.values().cloned().collect();
+        let wanted: Vec<Wanted> = state.wanted.values().cloned().collect();
         for release in wanted {
             let app = release.manifest.name.clone();
             let key = (app.clone(), release.number);
@@ -130,7 +148,7 @@ impl WarmPool {
         }
     }
 
-    async fn add(self, release: PlannedRelease) {
+    async fn add(self, release: Wanted) {
         let app = release.manifest.name.clone();
         let started = tokio::select! {
             () = self.shared.stop.cancelled() => return,

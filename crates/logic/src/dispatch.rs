@@ -10,7 +10,8 @@ mod reason;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{AccessNetwork, Manifest, NodeId, Position, Resources, SessionId, SiteName, Terminal};
+use model::manifest::Stream;
+use model::{AccessNetwork, NodeId, Position, Resources, SessionId, SiteName, Terminal};
 
 pub use self::distance::{MEASURED_FRESH, RoundTrip, RoundTripSource, RoundTrips, between};
 pub use self::reason::{Passed, Rejection};
@@ -94,8 +95,8 @@ pub struct Need {
     pub sites: Vec<SiteName>,
 }
 
-impl From<&Manifest> for Need {
-    fn from(manifest: &Manifest) -> Self {
+impl From<&Stream> for Need {
+    fn from(manifest: &Stream) -> Self {
         let placement = &manifest.placement;
         Self {
             resources: manifest.needs(),

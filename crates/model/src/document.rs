@@ -3,6 +3,8 @@
 use std::fmt;
 
 use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 /// The furthest a misspelt key may be from the known one that is offered instead, by Jaro-Winkler
 /// similarity.
@@ -42,19 +44,106 @@ impl std::error::Error for DocumentError {}
 /// # Errors
 /// When the text is not TOML or not a `T`.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, DocumentError> {
-    toml::from_str(text).map_err(|error| {
-        let (message, hint) = explain(error.message());
-        let (line, column) = error
-            .span()
-            .map(|span| line_and_column(text, span.start))
-            .unzip();
+    Document::parse(text)?.to()
+}
+
+/// A document that is TOML, of which it is not yet known what it says.
+#[derive(Clone, Debug)]
+pub struct Document<'a> {
+    text: &'a str,
+    table: Spanned<DeTable<'a>>,
+}
+
+/// One step on the way to a value in a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Into a table.
+    Key(&'static str),
+    /// Into a list, from 0.
+    Item(usize),
+}
+
+impl<'a> Document<'a> {
+    /// Reads the form, not the content.
+    ///
+    /// # Errors
+    /// When the text is not TOML.
+    pub fn parse(text: &'a str) -> Result<Self, DocumentError> {
+        match DeTable::parse(text) {
+            Ok(table) => Ok(Self { text, table }),
+            Err(error) => Err(from_toml(text, &error)),
+        }
+    }
+
+    /// Reads the content.
+    ///
+    /// # Errors
+    /// When the document is not a `T`.
+    pub fn to<T: DeserializeOwned>(&self) -> Result<T, DocumentError> {
+        let deserializer = toml::Deserializer::from(self.table.clone());
+        T::deserialize(deserializer).map_err(|error| from_toml(self.text, &error))
+    }
+
+    /// The keys at the top.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.table.get_ref().keys().map(|it| it.get_ref().as_ref())
+    }
+
+    /// Takes a key and what it holds out, if it is there.
+    pub fn remove(&mut self, key: &str) {
+        self.table.get_mut().remove(key);
+    }
+
+    /// An error at a key at the top.
+    pub fn error_at_key(&self, key: &str, message: String, hint: Option<String>) -> DocumentError {
+        let keys = self.table.get_ref().keys();
+        let mut spans = keys.filter(|it| *it.get_ref() == key).map(Spanned::span);
+        self.error(spans.next().map(|it| it.start), message, hint)
+    }
+
+    /// An error at a value, or where the way to it ends.
+    pub fn error_at(&self, way: &[Step], message: String, hint: Option<String>) -> DocumentError {
+        let mut at = None;
+        let mut value: Option<&DeValue<'_>> = None;
+        for step in way {
+            let inner = match (*step, value) {
+                (Step::Key(key), None) => self.table.get_ref().get(key),
+                (Step::Key(key), Some(DeValue::Table(table))) => table.get(key),
+                (Step::Item(index), Some(DeValue::Array(array))) => array.get(index),
+                _ => None,
+            };
+            let Some(inner) = inner else {
+                break;
+            };
+            at = Some(inner.span().start);
+            value = Some(inner.get_ref());
+        }
+        self.error(at, message, hint)
+    }
+
+    fn error(&self, at: Option<usize>, message: String, hint: Option<String>) -> DocumentError {
+        let (line, column) = at.map(|at| line_and_column(self.text, at)).unzip();
         DocumentError {
             line,
             column,
             message,
             hint,
         }
-    })
+    }
+}
+
+fn from_toml(text: &str, error: &toml::de::Error) -> DocumentError {
+    let (message, hint) = explain(error.message());
+    let (line, column) = error
+        .span()
+        .map(|span| line_and_column(text, span.start))
+        .unzip();
+    DocumentError {
+        line,
+        column,
+        message,
+        hint,
+    }
 }
 
 /// The known word nearest to a misspelt one, if any is near enough.

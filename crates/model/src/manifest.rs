@@ -1,66 +1,61 @@
 //! An app's manifest: `selvedge.toml`, what a tenant publishes.
+//!
+//! **Invariant:** a manifest is of one kind and holds what belongs to that kind, nothing else. What
+//! all kinds have in common is asked through [`Manifest`]; the rest is in [`Stream`] and [`Live`].
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+pub mod live;
+pub mod stream;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::document::{self, DocumentError};
-use crate::{AppName, Bytes, Resources, SiteName};
+use crate::AppName;
+use crate::document::{Document, DocumentError};
 
-/// The largest picture: 4K.
-const WIDTH_MAX: u16 = 3840;
-/// The largest picture: 4K.
-const HEIGHT_MAX: u16 = 2160;
-/// The smallest picture either way, in pixels.
-const SIDE_MIN: u16 = 64;
+pub use live::Live;
+pub use stream::{
+    Content, Cores, Input, InputKind, Needs, OnMove, Placement, Screen, SessionRules, Sound, Stream,
+};
+
 /// The longest document that is read, in bytes. Manifests are a page.
 pub const MANIFEST_MAX: usize = 64 * 1024;
 
 /// What an app is and what it needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Manifest {
-    /// The app's name, also in its address: `/play/<name>`.
-    pub name: AppName,
-    /// What people read. Default: the name.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub title: String,
-    /// What kind of app it is.
-    pub kind: Kind,
-    /// The program and its arguments.
-    #[serde(deserialize_with = "command")]
-    pub command: Vec<String>,
-    /// Files that must exist on a node for the app to be offered there.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub requires: Vec<String>,
-    /// Variables added to the otherwise nearly empty environment.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    /// Helper programs that run beside the command on the same display, such as a window manager.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub services: Vec<Vec<String>>,
-    /// The picture.
-    #[serde(default)]
-    pub screen: Screen,
-    /// The hand.
-    #[serde(default)]
-    pub input: Input,
-    /// The sound.
-    #[serde(default)]
-    pub sound: Sound,
-    /// What one session takes.
-    #[serde(default)]
-    pub resources: Needs,
-    /// How long a session lives and what a move means.
-    #[serde(default)]
-    pub session: SessionRules,
-    /// Where the app may run.
-    #[serde(default)]
-    pub placement: Placement,
-    /// Who may use it.
-    #[serde(default)]
-    pub access: Access,
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Manifest {
+    /// A program with a window.
+    Stream(Stream),
+    /// An event with cameras.
+    Live(Live),
+}
+
+/// Kinds of apps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A program with a window: its picture and sound are streamed, input comes back.
+    Stream,
+    /// An event with cameras: each viewer receives the view that their hand asks for.
+    Live,
+}
+
+impl Kind {
+    /// As it stands in a manifest.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Live => "live",
+        }
+    }
+
+    const ALL: [Self; 2] = [Self::Stream, Self::Live];
+
+    const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Stream => stream::KEYS,
+            Self::Live => live::KEYS,
+        }
+    }
 }
 
 impl Manifest {
@@ -77,235 +72,70 @@ impl Manifest {
                 hint: Some("a manifest is a page of TOML; is this the right file?".into()),
             });
         }
-        let mut manifest: Self = document::read(text)?;
-        if manifest.title.is_empty() {
-            manifest.title = manifest.name.to_string();
+        let mut document = Document::parse(text)?;
+        let kind = kind_of(&document)?;
+        document.remove("kind");
+        refuse_strangers(&document, kind)?;
+        let mut manifest = match kind {
+            Kind::Stream => Self::Stream(document.to()?),
+            Kind::Live => Self::Live(live::read(&document)?),
+        };
+        let name = manifest.name().to_string();
+        let title = match &mut manifest {
+            Self::Stream(stream) => &mut stream.title,
+            Self::Live(live) => &mut live.title,
+        };
+        if title.is_empty() {
+            *title = name;
         }
         Ok(manifest)
     }
 
-    /// What one session of this app takes from a node.
-    pub fn needs(&self) -> Resources {
-        Resources {
-            cpu_millis: self.resources.cpu.0,
-            memory: self.resources.memory,
-            encoders: match self.kind {
-                Kind::Stream => 1,
-            },
+    /// The app's name, also in its address.
+    pub const fn name(&self) -> &AppName {
+        match self {
+            Self::Stream(stream) => &stream.name,
+            Self::Live(live) => &live.name,
         }
     }
-}
 
-/// Kinds of apps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A program with a window: its picture and sound are streamed, input comes back.
-    Stream,
-}
-
-/// The picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Screen {
-    /// Pixels, even, 64 to 3840. Default 1280.
-    #[serde(deserialize_with = "width")]
-    pub width: u16,
-    /// Pixels, even, 64 to 2160. Default 720.
-    #[serde(deserialize_with = "height")]
-    pub height: u16,
-    /// What the picture shows. Default `auto`.
-    pub content: Content,
-    /// Frames a second at most, 1 to 120. Default 60.
-    #[serde(deserialize_with = "max_fps")]
-    pub max_fps: u8,
-    /// Whether the picture follows the size of the terminal's window. Default false.
-    pub resizable: bool,
-}
-
-impl Default for Screen {
-    fn default() -> Self {
-        Self {
-            width: 1280,
-            height: 720,
-            content: Content::Auto,
-            max_fps: 60,
-            resizable: false,
+    /// What people read.
+    pub fn title(&self) -> &str {
+        match self {
+            Self::Stream(stream) => &stream.title,
+            Self::Live(live) => &live.title,
         }
     }
-}
 
-/// What a picture shows, which decides how it is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Content {
-    /// Games, video, 3D.
-    Motion,
-    /// Desktops, browsers, editors.
-    Text,
-    /// Chosen from the share of the picture that changes.
-    Auto,
-}
-
-/// The hand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Input {
-    /// Keyboard and mouse, or a finger. Default `keyboard`.
-    pub kind: InputKind,
-    /// Whether the app wants pointer lock. Default false.
-    pub relative_pointer: bool,
-    /// The XKB layout of the app's keyboard. Default `us`.
-    pub layout: String,
-    /// Gamepad buttons of the Standard Gamepad (`button0` …) to keys by W3C code.
-    pub gamepad: BTreeMap<String, String>,
-}
-
-impl Default for Input {
-    fn default() -> Self {
-        Self {
-            kind: InputKind::Keyboard,
-            relative_pointer: false,
-            layout: "us".into(),
-            gamepad: BTreeMap::new(),
+    /// Who may use it.
+    pub const fn access(&self) -> Access {
+        match self {
+            Self::Stream(stream) => stream.access,
+            Self::Live(live) => live.access,
         }
     }
-}
 
-/// What the app is made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InputKind {
-    /// Keyboard and mouse.
-    Keyboard,
-    /// A finger on glass.
-    Touch,
-}
-
-/// The sound.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Sound {
-    /// Whether the app makes any. Default false.
-    pub enabled: bool,
-}
-
-/// What one session takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Needs {
-    /// Cores, 0.01 to 64. Default 0.5.
-    pub cpu: Cores,
-    /// Memory, as in "256MB". Default 256 MB.
-    pub memory: Bytes,
-}
-
-impl Default for Needs {
-    fn default() -> Self {
-        Self {
-            cpu: Cores(500),
-            memory: Bytes::mb(256),
+    /// What kind of app it is.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Stream(_) => Kind::Stream,
+            Self::Live(_) => Kind::Live,
         }
     }
-}
 
-/// Cores in thousandths; written as a number of cores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
-#[schema(value_type = f64)]
-pub struct Cores(pub u32);
-
-impl Serialize for Cores {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(f64::from(self.0) / 1e3)
-    }
-}
-
-impl<'de> Deserialize<'de> for Cores {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let cores = f64::deserialize(deserializer)?;
-        if (0.01..=64.0).contains(&cores) {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "between 10 and 64,000 by the line above"
-            )]
-            Ok(Self((cores * 1e3).round() as u32))
-        } else {
-            Err(serde::de::Error::custom(format!(
-                "{cores} cores: expected 0.01 to 64"
-            )))
+    /// The manifest of a program, if it is one.
+    pub const fn stream(&self) -> Option<&Stream> {
+        match self {
+            Self::Stream(stream) => Some(stream),
+            Self::Live(_) => None,
         }
     }
-}
 
-/// How long a session lives and what a move means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SessionRules {
-    /// What happens to the instance when its terminal moves. Default `stay`.
-    pub on_move: OnMove,
-    /// How long an instance waits for its terminal to return. Default 60, at most 86,400.
-    #[serde(deserialize_with = "seconds")]
-    pub reconnect_grace_secs: u32,
-    /// How long a session lives without input. 0 means for ever. Default 0, at most 86,400.
-    #[serde(deserialize_with = "seconds")]
-    pub idle_limit_secs: u32,
-}
-
-impl Default for SessionRules {
-    fn default() -> Self {
-        Self {
-            on_move: OnMove::Stay,
-            reconnect_grace_secs: 60,
-            idle_limit_secs: 0,
-        }
-    }
-}
-
-impl SessionRules {
-    /// How long an instance waits for its terminal to return.
-    pub fn reconnect_grace(&self) -> Duration {
-        Duration::from_secs(self.reconnect_grace_secs.into())
-    }
-
-    /// How long a session lives without input, if not for ever.
-    pub fn idle_limit(&self) -> Option<Duration> {
-        (self.idle_limit_secs > 0).then(|| Duration::from_secs(self.idle_limit_secs.into()))
-    }
-}
-
-/// What happens to an instance when its terminal moves: a program's memory cannot travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnMove {
-    /// The instance stays; the terminal enters at its nearest edge and the relays carry the picture.
-    Stay,
-    /// A new instance at the nearest edge takes over.
-    Restart,
-}
-
-/// Where an app may run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Placement {
-    /// Instances kept started and frozen on each node, 0 to 16. Default 0.
-    #[serde(deserialize_with = "warm")]
-    pub warm: u8,
-    /// Up to this round trip a place is as good as any. Default 60 ms.
-    pub latency_soft_ms: u32,
-    /// Beyond this round trip a place is refused. Default 400 ms.
-    pub latency_hard_ms: u32,
-    /// The only sites allowed; empty means all. Default empty.
-    pub sites: Vec<SiteName>,
-}
-
-impl Default for Placement {
-    fn default() -> Self {
-        Self {
-            warm: 0,
-            latency_soft_ms: 60,
-            latency_hard_ms: 400,
-            sites: Vec::new(),
+    /// The manifest of an event, if it is one.
+    pub const fn live(&self) -> Option<&Live> {
+        match self {
+            Self::Live(live) => Some(live),
+            Self::Stream(_) => None,
         }
     }
 }
@@ -314,19 +144,46 @@ impl Default for Placement {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Access {
-    /// Whether anyone who reaches the center may start a session. Default false: only who holds a
-    /// token.
+    /// Whether anyone who reaches the center may start a session or watch. Default false: only who
+    /// holds a token.
     pub public: bool,
 }
 
-fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let command = Vec::<String>::deserialize(deserializer)?;
-    match command.first() {
-        Some(program) if !program.is_empty() => Ok(command),
-        _ => Err(serde::de::Error::custom(
-            "the command is empty: write the program and its arguments, as in [\"xterm\", \"-e\", \"top\"]",
-        )),
+fn kind_of(document: &Document<'_>) -> Result<Kind, DocumentError> {
+    #[derive(Deserialize)]
+    struct Head {
+        kind: Option<Kind>,
     }
+    let head: Head = document.to()?;
+    head.kind.ok_or_else(|| DocumentError {
+        line: None,
+        column: None,
+        message: "the manifest does not say its kind".into(),
+        hint: Some("add kind = \"stream\" for a program, or kind = \"live\" for an event".into()),
+    })
+}
+
+/// A key of another kind is no slip of the pen: say whose it is.
+fn refuse_strangers(document: &Document<'_>, kind: Kind) -> Result<(), DocumentError> {
+    for key in document.keys() {
+        if kind.keys().contains(&key) {
+            continue;
+        }
+        let owner = Kind::ALL.into_iter().find(|it| it.keys().contains(&key));
+        if let Some(owner) = owner {
+            let message = format!(
+                "`{key}` belongs to kind = \"{}\", and this is kind = \"{}\"",
+                owner.as_str(),
+                kind.as_str()
+            );
+            let hint = format!(
+                "take `{key}` out, or write kind = \"{}\"; an app is one or the other",
+                owner.as_str()
+            );
+            return Err(document.error_at_key(key, message, Some(hint)));
+        }
+    }
+    Ok(())
 }
 
 fn within<'de, D, T>(deserializer: D, what: &str, min: T, max: T) -> Result<T, D::Error>
@@ -344,38 +201,6 @@ where
         })
 }
 
-fn side<'de, D: Deserializer<'de>>(deserializer: D, what: &str, max: u16) -> Result<u16, D::Error> {
-    let pixels = within(deserializer, what, SIDE_MIN, max)?;
-    if pixels.is_multiple_of(2) {
-        Ok(pixels)
-    } else {
-        Err(serde::de::Error::custom(format!(
-            "{what} is {pixels}: video needs even numbers, so {} would do",
-            pixels - 1
-        )))
-    }
-}
-
-fn width<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
-    side(deserializer, "the width", WIDTH_MAX)
-}
-
-fn height<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
-    side(deserializer, "the height", HEIGHT_MAX)
-}
-
-fn max_fps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
-    within(deserializer, "max_fps", 1, 120)
-}
-
-fn warm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
-    within(deserializer, "warm", 0, 16)
-}
-
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    within(deserializer, "the time", 0, 86_400)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,11 +210,13 @@ mod tests {
     #[test]
     fn the_least_manifest() {
         let manifest = Manifest::read(LEAST).unwrap();
-        assert_eq!(manifest.title, "demo");
-        assert_eq!(manifest.screen.width, 1280);
-        assert_eq!(manifest.session.on_move, OnMove::Stay);
-        assert_eq!(manifest.needs().encoders, 1);
-        assert!(!manifest.access.public);
+        assert_eq!(manifest.title(), "demo");
+        assert_eq!(manifest.kind(), Kind::Stream);
+        assert!(!manifest.access().public);
+        let stream = manifest.stream().unwrap();
+        assert_eq!(stream.screen.width, 1280);
+        assert_eq!(stream.session.on_move, OnMove::Stay);
+        assert_eq!(stream.needs().encoders, 1);
     }
 
     #[test]
@@ -397,6 +224,7 @@ mod tests {
         let manifest = Manifest::read(LEAST).unwrap();
         let text = toml::to_string(&manifest).unwrap();
         assert_eq!(Manifest::read(&text).unwrap(), manifest);
+        assert_eq!(toml::from_str::<Manifest>(&text).unwrap(), manifest);
     }
 
     #[test]
@@ -420,6 +248,39 @@ mod tests {
             "did you mean `restart`?",
         );
         check("[placement]\nwarm = 99", "line 5", "0 to 16");
+    }
+
+    #[test]
+    fn an_app_is_of_one_kind() {
+        check(
+            "retention_secs = 5",
+            "line 4, column 1: `retention_secs` belongs to kind = \"live\", and this is kind = \"stream\"",
+            "take `retention_secs` out, or write kind = \"live\"",
+        );
+        let wrong = |text| Manifest::read(text).unwrap_err().to_string();
+        assert_eq!(
+            wrong("name = 'a'\nkind = 'life'"),
+            "line 2, column 8: unknown value `life`; did you mean `live`?"
+        );
+        assert_eq!(
+            wrong("name = 'a'"),
+            "the manifest does not say its kind; add kind = \"stream\" for a program, or kind = \"live\" for an event"
+        );
+        let live = wrong("name = 'a'\nkind = 'live'\ncommand = ['x']");
+        assert!(live.starts_with("line 3, column 1: `command` belongs to kind = \"stream\""));
+    }
+
+    /// The lists of keys are written by hand; serde knows the truth.
+    #[test]
+    fn every_kind_knows_its_keys() {
+        for kind in Kind::ALL {
+            let error = match kind {
+                Kind::Stream => toml::from_str::<Stream>("zzz = 1").unwrap_err(),
+                Kind::Live => live::unknown_key(),
+            };
+            let known: Vec<&str> = error.message().split('`').skip(3).step_by(2).collect();
+            assert_eq!(known, kind.keys(), "{kind:?}");
+        }
     }
 
     #[track_caller]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use logic::backoff::Policy;
 use model::Manifest;
+use model::manifest::Stream;
 use runtime::display::Size;
 use runtime::instance::{Instance, InstanceConfig, Phase, SoundWish};
 use runtime::mark::Owner;
@@ -49,14 +50,13 @@ async fn draws(name: &str) {
         env!("CARGO_MANIFEST_DIR")
     );
     let manifest = Manifest::read(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let manifest = manifest.stream().unwrap();
     if let Some(missing) = manifest.requires.iter().find(|it| !Path::new(it).exists()) {
         eprintln!("left out: {missing} is not installed");
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let instance = Instance::start(config(&manifest, dir.path()))
-        .await
-        .unwrap();
+    let instance = Instance::start(config(manifest, dir.path())).await.unwrap();
     let display = instance.state().display.unwrap();
     let stream = std::os::unix::net::UnixStream::connect(display.socket()).unwrap();
     let cookie = display.cookie();
@@ -69,7 +69,7 @@ async fn draws(name: &str) {
     .unwrap();
 
     let deadline = Instant::now() + PATIENCE;
-    while !is_drawn(&connection, &manifest) {
+    while !is_drawn(&connection, manifest) {
         let state = instance.state();
         let log = instance.log().tail(30);
         assert_eq!(state.phase, Phase::Running, "{log:#?}");
@@ -88,7 +88,7 @@ async fn draws(name: &str) {
 }
 
 /// Whether the picture has more colours than an empty screen or a bare frame.
-fn is_drawn(connection: &RustConnection, manifest: &Manifest) -> bool {
+fn is_drawn(connection: &RustConnection, manifest: &Stream) -> bool {
     let root = connection.setup().roots[0].root;
     let (width, height) = (manifest.screen.width, manifest.screen.height);
     let image = connection
@@ -100,7 +100,7 @@ fn is_drawn(connection: &RustConnection, manifest: &Manifest) -> bool {
     pixels.iter().collect::<BTreeSet<_>>().len() >= 8
 }
 
-fn config(manifest: &Manifest, dir: &Path) -> InstanceConfig {
+fn config(manifest: &Stream, dir: &Path) -> InstanceConfig {
     let owner = Owner::new(format!("test-{}", std::process::id())).unwrap();
     let size = Size {
         width: manifest.screen.width,

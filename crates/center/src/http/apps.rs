@@ -45,7 +45,7 @@ pub(super) async fn deploy(
             None => refusal,
         }
     })?;
-    let name = manifest.name.clone();
+    let name = manifest.name().clone();
     catalogue::deploy(&api.shared, manifest).await?;
     let view = api.shared.world().app_view(&name);
     view.map(Json).ok_or_else(|| unknown_app(&name))

@@ -70,7 +70,7 @@ impl Caller {
         }
         let world = shared.world();
         let release = world.apps.get(app).and_then(|it| it.present());
-        if release.is_some_and(|it| it.manifest.access.public) {
+        if release.is_some_and(|it| it.manifest.access().public) {
             return Ok(());
         }
         // Whether a private app exists is nobody's business.

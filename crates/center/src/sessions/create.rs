@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use api::app::Release;
 use api::session::{CreateSession, CreatedSession};
 use model::{AppName, SessionId};
 
 use super::place::{Wish, place};
+use super::program::Program;
 use super::{Told, close, route};
 use crate::admin::{random_text, secret_hash};
 use crate::clock;
@@ -21,7 +21,7 @@ pub(crate) async fn create(
     shared: Arc<Shared>,
     request: CreateSession,
 ) -> Result<CreatedSession, Refusal> {
-    let release = present_release(&shared, &request.app)?;
+    let program = Program::present(&shared, &request.app)?;
     if shared.world().sessions.len() >= SESSIONS_MAX {
         let message = format!("there are {SESSIONS_MAX} sessions already");
         return Err(Refusal::new(api::ErrorCode::Unavailable, message)
@@ -33,7 +33,7 @@ pub(crate) async fn create(
     let told = Told::new(request.terminal);
     let wish = Wish {
         session,
-        release,
+        program,
         terminal: told.now(),
         screen: request.screen,
         key_hash: secret_hash(&key),
@@ -65,13 +65,6 @@ pub(crate) async fn create(
         ticket,
         explain: record.explanation,
     })
-}
-
-/// The present release of an app.
-pub(super) fn present_release(shared: &Shared, app: &AppName) -> Result<Release, Refusal> {
-    let world = shared.world();
-    let release = world.apps.get(app).and_then(|it| it.present());
-    release.cloned().ok_or_else(|| unknown_app(app))
 }
 
 pub(crate) fn unknown_app(app: &AppName) -> Refusal {

@@ -12,7 +12,8 @@ use model::{Epoch, NodeId, SessionId, SiteName, Terminal};
 
 use super::host::{Verdict, verdict};
 use super::place::{Wish, place, release};
-use super::renew::{NewEntry, enter, note_told, release_of, restart};
+use super::program::Program;
+use super::renew::{NewEntry, enter, note_told, restart};
 use super::route::{self, site_title};
 use super::{Told, Turn};
 use crate::dispatch::{self, Ranked, Want, Ways};
@@ -46,7 +47,7 @@ pub(crate) async fn move_session(
     if let Verdict::Gone(gone) = verdict(&shared, &turn.record, None).await {
         return restart(&shared, &turn, &terminal, gone, None).await;
     }
-    let manifest = release_of(&shared, &turn.record)?.manifest;
+    let manifest = Program::of(&shared, &turn.record)?.manifest;
     let mode = request.mode.unwrap_or(manifest.session.on_move);
     let better = match mode {
         OnMove::Stay => None,
@@ -126,7 +127,7 @@ fn better_host(
     terminal: &Terminal,
     site: Option<&SiteName>,
 ) -> Result<Option<Ranked>, Refusal> {
-    let release = release_of(shared, &turn.record)?;
+    let program = Program::of(shared, &turn.record)?;
     let world = shared.world();
     let Some(host) = world.nodes.get(&turn.record.node) else {
         return Ok(None);
@@ -136,7 +137,7 @@ fn better_host(
     }
     let want = Want {
         session: turn.record.id,
-        manifest: &release.manifest,
+        manifest: &program.manifest,
         terminal,
         avoid: &[],
         site,
@@ -171,9 +172,9 @@ async fn restart_there(
     cause: &str,
 ) -> Result<Renewed, Refusal> {
     let old = &turn.record;
-    let release = release_of(shared, old)?;
-    let title = release.manifest.title.clone();
-    let mut wish = Wish::again(old, turn.revision, release, terminal.clone(), cause);
+    let program = Program::of(shared, old)?;
+    let title = program.manifest.title.clone();
+    let mut wish = Wish::again(old, turn.revision, program, terminal.clone(), cause);
     wish.site = site;
     wish.avoid.push((old.node, "the app runs there now".into()));
     let record = place(shared, wish).await?;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use api::ErrorCode;
-use api::app::Release;
 use api::link::{FromNode, ReleaseWhy, Reserve, ToNode};
 use api::session::{Explanation, Passed, ScreenSize};
 use model::{Epoch, NodeId, SessionId, SiteName, Terminal};
 
+use super::program::Program;
 use super::route;
 use super::settled;
 use crate::clock;
@@ -32,7 +32,7 @@ const REASONS_MAX: usize = 6;
 /// What is to be placed.
 pub(crate) struct Wish {
     pub(crate) session: SessionId,
-    pub(crate) release: Release,
+    pub(crate) program: Program,
     pub(crate) terminal: Terminal,
     pub(crate) screen: Option<ScreenSize>,
     pub(crate) key_hash: String,
@@ -54,13 +54,13 @@ impl Wish {
     pub(crate) fn again(
         record: &SessionRecord,
         revision: Revision,
-        release: Release,
+        program: Program,
         terminal: Terminal,
         cause: impl Into<String>,
     ) -> Self {
         Self {
             session: record.id,
-            release,
+            program,
             terminal,
             screen: record.screen,
             key_hash: record.key_hash.clone(),
@@ -204,7 +204,7 @@ async fn reserve(
 fn rank(shared: &Shared, wish: &Wish) -> Ranking {
     let want = Want {
         session: wish.session,
-        manifest: &wish.release.manifest,
+        manifest: &wish.program.manifest,
         terminal: &wish.terminal,
         avoid: &wish.avoid,
         site: wish.site.as_ref(),
@@ -221,8 +221,8 @@ async fn ask_to_reserve(
     let reserve = ToNode::Reserve(Box::new(Reserve {
         session: wish.session,
         epoch,
-        release: wish.release.number,
-        manifest: wish.release.manifest.clone(),
+        release: wish.program.number,
+        manifest: wish.program.manifest.clone(),
         screen: wish.screen,
         terminal: wish.terminal.clone(),
         expires_unix_ms: clock::unix_ms_in(RESERVATION_LIFE),
@@ -236,7 +236,7 @@ async fn ask_to_reserve(
 
 /// What is taken now is not in the node's last summary.
 fn note_reserved(shared: &Shared, wish: &Wish, node: NodeId) {
-    let needs = wish.release.manifest.needs();
+    let needs = wish.program.manifest.needs();
     let mut world = shared.world();
     let live = world.nodes.get_mut(&node).and_then(|it| it.live.as_mut());
     if let Some(live) = live {
@@ -268,8 +268,8 @@ fn new_record(
     let entry = route::choose_entry(&shared.world(), terminal, host, wish.lost_entry, None);
     SessionRecord {
         id: wish.session,
-        app: wish.release.manifest.name.clone(),
-        release: wish.release.number,
+        app: wish.program.manifest.name.clone(),
+        release: wish.program.number,
         node: host,
         epoch,
         last_epoch: epoch,
@@ -353,7 +353,7 @@ async fn undo(shared: &Shared, wish: &Wish, progress: &Progress) {
 
 fn no_place(shared: &Shared, wish: &Wish, passed: &[Passed]) -> Refusal {
     shared.metrics.sessions.no_place.add(1);
-    let title = &wish.release.manifest.title;
+    let title = &wish.program.manifest.title;
     if passed.is_empty() {
         let message = format!("no place can take {title} now: no node has joined");
         return Refusal::new(ErrorCode::NoPlace, message)

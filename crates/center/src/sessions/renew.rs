@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use api::app::Release;
 use api::link::ReleaseWhy;
 use api::session::{Outcome, RenewTicket, Renewed};
 use model::{NodeId, SessionId, SiteName, Terminal};
 
 use super::host::{Gone, Verdict, verdict};
 use super::place::{Wish, own, place, release};
+use super::program::Program;
 use super::route::{self, site_title};
 use super::{Told, Turn, settled};
 use crate::error::Refusal;
@@ -91,7 +91,7 @@ pub(super) async fn enter(
     let world = shared.world();
     let ticket = route::ticket(shared, &world, &record, terminal).ok_or_else(route::no_entry)?;
     let manifest = world.release(&record.app, record.release.0);
-    let manifest = manifest.map(|it| &it.manifest);
+    let manifest = manifest.and_then(|it| it.manifest.stream());
     let host = site_title(&world, record.node);
     let (outcome, why) = if before.as_ref() == Some(&ticket.entry) {
         (Outcome::Same, format!("still in {host}"))
@@ -147,9 +147,9 @@ pub(super) async fn restart(
 ) -> Result<Renewed, Refusal> {
     let old = &turn.record;
     let why = gone.why;
-    let release_now = release_of(shared, old)?;
-    let title = release_now.manifest.title.clone();
-    let mut wish = Wish::again(old, turn.revision, release_now, terminal.clone(), &why);
+    let program = Program::of(shared, old)?;
+    let title = program.manifest.title.clone();
+    let mut wish = Wish::again(old, turn.revision, program, terminal.clone(), &why);
     if gone.silent {
         wish.avoid.push((old.node, why.clone()));
     }
@@ -174,12 +174,4 @@ pub(super) async fn restart(
         why: format!("{why}; {title} was started anew in {site}"),
         offer: None,
     })
-}
-
-/// The release that a session runs, or the present one if that is gone.
-pub(super) fn release_of(shared: &Shared, record: &SessionRecord) -> Result<Release, Refusal> {
-    let world = shared.world();
-    let release = world.release(&record.app, record.release.0);
-    let release = release.cloned();
-    release.ok_or_else(|| super::create::unknown_app(&record.app))
 }

@@ -8,7 +8,8 @@ use api::ErrorCode;
 use api::node::{Certificate, Endpoint};
 use api::session::{Entry, Offer, Ticket};
 use mesh::token::SessionClaims;
-use model::{Manifest, NodeId, SiteName, Terminal};
+use model::manifest::Stream;
+use model::{NodeId, SiteName, Terminal};
 
 use crate::clock::{self, millis};
 use crate::dispatch::{self, Want, Ways};
@@ -96,7 +97,7 @@ pub(crate) fn whole_way(
 pub(crate) fn offer(
     world: &World,
     record: &SessionRecord,
-    manifest: &Manifest,
+    manifest: &Stream,
     terminal: &Terminal,
 ) -> Option<Offer> {
     let want = Want {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::session::ScreenSize;
 use logic::backoff::Policy;
-use model::Manifest;
+use model::manifest::Stream;
 use runtime::display::Size;
 use runtime::instance::{Instance, InstanceConfig, SoundWish};
 use runtime::process::Limits;
@@ -21,7 +21,7 @@ const SIDE_MIN: u16 = 64;
 /// allows it. The error is for a person.
 pub(crate) async fn start(
     shared: &Arc<Shared>,
-    manifest: &Manifest,
+    manifest: &Stream,
     screen: Option<ScreenSize>,
 ) -> Result<Instance, String> {
     let mut random = [0; 8];
@@ -61,7 +61,7 @@ pub(crate) async fn start(
 }
 
 /// The size a session begins with: even, within what its screen can be.
-pub(crate) fn first_size(manifest: &Manifest, screen: Option<ScreenSize>) -> (u16, u16) {
+pub(crate) fn first_size(manifest: &Stream, screen: Option<ScreenSize>) -> (u16, u16) {
     let (max_width, max_height) = max_size(manifest);
     match screen.filter(|_| manifest.screen.resizable) {
         Some(wanted) => (
@@ -73,7 +73,7 @@ pub(crate) fn first_size(manifest: &Manifest, screen: Option<ScreenSize>) -> (u1
 }
 
 /// The largest size a session's screen can be.
-pub(crate) fn max_size(manifest: &Manifest) -> (u16, u16) {
+pub(crate) fn max_size(manifest: &Stream) -> (u16, u16) {
     let screen = &manifest.screen;
     if screen.resizable {
         (
@@ -101,11 +101,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
-    fn manifest(more: &str) -> Manifest {
-        Manifest::read(&format!(
-            "name = 'a'\nkind = 'stream'\ncommand = ['a']\n[screen]\n{more}"
-        ))
-        .unwrap()
+    fn manifest(more: &str) -> Stream {
+        let text = format!("name = 'a'\nkind = 'stream'\ncommand = ['a']\n[screen]\n{more}");
+        let manifest = model::Manifest::read(&text).unwrap();
+        manifest.stream().unwrap().clone()
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use api::session::ScreenSize;
-use model::manifest::Content;
-use model::{Bitrate, Manifest};
+use model::Bitrate;
+use model::manifest::{Content, Stream};
 use relay::publish::Demand;
 use render::cursor::Cursor;
 use render::encoder::FrameRate;
@@ -51,7 +51,7 @@ impl Request {
     /// `None` while the instance has no screen.
     pub(crate) fn new(
         state: &State,
-        manifest: &Manifest,
+        manifest: &Stream,
         screen: Option<ScreenSize>,
         bitrate: Bitrate,
     ) -> Option<Self> {

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use api::Page;
 use api::app::{AppView, DeployApp, Release};
 use clap::Subcommand;
+use model::manifest::{Live, Stream};
 use model::{AppName, Manifest};
 use serde::Serialize;
 
@@ -92,8 +93,9 @@ impl AppCommand {
 async fn deploy(path: &Path, client: &ClientArgs, output: Output) -> anyhow::Result<()> {
     let manifest = read_manifest(path)?;
     let app = client.connect()?.deploy(&DeployApp { manifest }).await?;
-    if app.sites.is_empty() && !app.release.manifest.requires.is_empty() {
-        let requires = app.release.manifest.requires.join(", ");
+    let stream = app.release.manifest.stream();
+    let requires = stream.map(|it| it.requires.join(", ")).unwrap_or_default();
+    if app.sites.is_empty() && !requires.is_empty() {
         say(&format!(
             "No site has told yet that it has what {} requires: {requires}",
             app.name
@@ -132,7 +134,7 @@ fn list(apps: &Page<AppView>) -> String {
     for app in &apps.items {
         table.row([
             app.name.to_string(),
-            app.release.manifest.title.clone(),
+            app.release.manifest.title().to_owned(),
             app.release.number.to_string(),
             app.sessions.to_string(),
             joined(&app.sites),
@@ -143,8 +145,7 @@ fn list(apps: &Page<AppView>) -> String {
 
 fn show(it: &AppAndReleases) -> String {
     let manifest = &it.app.release.manifest;
-    let needs = manifest.needs();
-    let access = if manifest.access.public {
+    let access = if manifest.access().public {
         "anyone"
     } else {
         "who holds a token"
@@ -152,20 +153,13 @@ fn show(it: &AppAndReleases) -> String {
     let mut facts = Facts::default();
     facts
         .add("app", &it.app.name)
-        .add("title", &manifest.title)
-        .add("command", shortened(&manifest.command.join(" ")))
-        .add(
-            "screen",
-            format!("{}x{}", manifest.screen.width, manifest.screen.height),
-        )
-        .add(
-            "takes",
-            format!(
-                "{} cores, {}",
-                millis_of_core(needs.cpu_millis),
-                megabytes(needs.memory)
-            ),
-        )
+        .add("title", manifest.title())
+        .add("kind", manifest.kind().as_str());
+    match manifest {
+        Manifest::Stream(stream) => show_stream(stream, &mut facts),
+        Manifest::Live(live) => show_live(live, &mut facts),
+    }
+    facts
         .add("for", access)
         .add("sites", joined(&it.app.sites))
         .add("sessions", it.app.sessions);
@@ -174,4 +168,35 @@ fn show(it: &AppAndReleases) -> String {
         facts.add("release", format!("{}, {when}", release.number));
     }
     facts.render()
+}
+
+fn show_stream(stream: &Stream, facts: &mut Facts) {
+    let needs = stream.needs();
+    facts
+        .add("command", shortened(&stream.command.join(" ")))
+        .add(
+            "screen",
+            format!("{}x{}", stream.screen.width, stream.screen.height),
+        )
+        .add(
+            "takes",
+            format!(
+                "{} cores, {}",
+                millis_of_core(needs.cpu_millis),
+                megabytes(needs.memory)
+            ),
+        );
+}
+
+fn show_live(live: &Live, facts: &mut Facts) {
+    let names: Vec<&str> = live.cameras.iter().map(|it| it.name.as_str()).collect();
+    facts.add("cameras", names.join(", "));
+    for rendition in &live.renditions {
+        let form = format!(
+            "{}, {} lines, {} frames/s, {}",
+            rendition.name, rendition.height, rendition.max_fps, rendition.bitrate
+        );
+        facts.add("rendition", form);
+    }
+    facts.add("kept for", format!("{} s", live.retention_secs));
 }

@@ -26,9 +26,9 @@ pub(super) struct Demo {
 impl Demo {
     /// What this machine lacks for it, in words with what to do; `None` if it can run.
     pub(super) fn lack(&self) -> Option<Lack> {
-        let missing: Vec<&str> = self
-            .manifest
-            .requires
+        let requires = self.manifest.stream().map(|it| it.requires.as_slice());
+        let missing: Vec<&str> = requires
+            .unwrap_or_default()
             .iter()
             .map(String::as_str)
             .filter(|it| !exists(it))
@@ -56,7 +56,7 @@ pub(super) struct Lack {
 /// All demo apps, by name.
 pub(super) fn all() -> Vec<Demo> {
     let mut demos: Vec<Demo> = APPS.dirs().filter_map(demo).collect();
-    demos.sort_by(|a, b| a.manifest.name.cmp(&b.manifest.name));
+    demos.sort_by(|a, b| a.manifest.name().cmp(b.manifest.name()));
     demos
 }
 
@@ -96,20 +96,29 @@ mod tests {
         let demos = all();
         assert_eq!(demos.len(), APPS.dirs().count(), "a folder has no manifest");
         for demo in demos {
-            let name = &demo.manifest.name;
-            assert!(!demo.manifest.requires.is_empty(), "{name}");
-            let ours = demo.manifest.command[0].starts_with("selvedge-");
+            let name = demo.manifest.name();
+            assert!(demo.manifest.access().public, "{name}");
+            let Some(stream) = demo.manifest.stream() else {
+                continue;
+            };
+            assert!(!stream.requires.is_empty(), "{name}");
+            let ours = stream.command[0].starts_with("selvedge-");
             assert!(ours || !demo.packages.is_empty(), "{name}");
-            assert!(demo.manifest.access.public, "{name}");
         }
     }
 
     #[test]
     fn what_is_missing_is_named_with_the_packages() {
         let mut demo = all().remove(0);
-        demo.manifest.requires = vec!["/bin/sh".into(), "sh".into()];
-        assert_eq!(demo.lack(), None);
-        demo.manifest.requires.push("/nowhere/game".into());
+        let mut require = |files: &[&str]| {
+            let Manifest::Stream(stream) = &mut demo.manifest else {
+                panic!("the first demo is a program");
+            };
+            stream.requires = files.iter().map(ToString::to_string).collect();
+            demo.lack()
+        };
+        assert_eq!(require(&["/bin/sh", "sh"]), None);
+        require(&["/bin/sh", "/nowhere/game"]);
         demo.packages = vec!["game", "game-data"];
         let lack = demo.lack().unwrap();
         assert_eq!(lack.why, "/nowhere/game not installed");

@@ -9,6 +9,7 @@ use api::client::Client;
 use api::node::{NodeStatus, NodeView};
 use api::place::Place;
 use lab::wan::Wan;
+use model::manifest::Kind;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -236,9 +237,9 @@ impl Cloud {
     async fn deploy(&self, client: &Client, center: &str) -> anyhow::Result<Vec<ReadyApp>> {
         let mut apps = Vec::new();
         for demo in apps::all() {
-            let name = demo.manifest.name.to_string();
+            let name = demo.manifest.name().to_string();
             let mut app = ReadyApp {
-                title: demo.manifest.title.clone(),
+                title: demo.manifest.title().to_owned(),
                 deployed: false,
                 play: None,
                 why: None,
@@ -254,7 +255,11 @@ impl Cloud {
             }
             publish(client, &demo).await?;
             app.deployed = true;
-            app.play = Some(format!("{center}/play/{name}"));
+            let page = match demo.manifest.kind() {
+                Kind::Stream => "play",
+                Kind::Live => "watch",
+            };
+            app.play = Some(format!("{center}/{page}/{name}"));
             self.reporter.step(&name, &app.title);
             apps.push(app);
         }
@@ -328,7 +333,7 @@ impl Cloud {
 
 /// A release that is there already stays as it is: sessions of a kept directory go on.
 async fn publish(client: &Client, demo: &Demo) -> anyhow::Result<()> {
-    let name = &demo.manifest.name;
+    let name = demo.manifest.name();
     let present = client.app(name).await.ok();
     if present.is_some_and(|it| it.release.manifest == demo.manifest) {
         return Ok(());

@@ -316,14 +316,14 @@ impl Script {
     fn summary(&self) -> Summary {
         let state = self.state.lock().unwrap();
         let apps = state.plan.releases.iter().map(|it| NodeApp {
-            app: it.manifest.name.clone(),
+            app: it.manifest.name().clone(),
             release: it.number,
             ready: true,
             warm: 0,
         });
         let manifests = |app| {
             let mut releases = state.plan.releases.iter();
-            releases.find(|it| it.manifest.name == app)
+            releases.find(|it| *it.manifest.name() == app)
         };
         let sessions = state
             .held
@@ -335,7 +335,8 @@ impl Script {
                 state: *how,
                 quality: Quality::default(),
             });
-        let needs = manifests("test".parse().unwrap()).map(|it| it.manifest.needs());
+        let needs =
+            manifests("test".parse().unwrap()).and_then(|it| Some(it.manifest.stream()?.needs()));
         let taken = (0..state.held.len()).fold(Resources::default(), |sum, _| {
             sum.saturating_add(needs.unwrap_or_default())
         });
