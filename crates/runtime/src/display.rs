@@ -52,6 +52,7 @@ pub struct XvfbConfig {
 pub struct Xvfb {
     display: Display,
     process: Process,
+    own_mode: Option<size::OwnMode>,
 }
 
 /// How to reach an X server.
@@ -134,7 +135,11 @@ impl Xvfb {
             authority: cookie_path,
             cookie,
         };
-        let xvfb = Self { display, process };
+        let mut xvfb = Self {
+            display,
+            process,
+            own_mode: None,
+        };
         if config.size != config.max_size {
             xvfb.resize(config.size).await.map_err(StartError::Size)?;
         }
@@ -171,8 +176,9 @@ impl Xvfb {
     ///
     /// # Errors
     /// When the size is too large, or the server is gone.
-    pub async fn resize(&self, size: Size) -> Result<(), ResizeError> {
-        size::resize(self.display.clone(), size).await
+    pub async fn resize(&mut self, size: Size) -> Result<(), ResizeError> {
+        self.own_mode = size::resize(self.display.clone(), self.own_mode, size).await?;
+        Ok(())
     }
 
     /// Ends it.

@@ -237,14 +237,21 @@ impl Instance {
         self.ask(Question::Usage).await.unwrap_or_default()
     }
 
-    /// Gives the screen another size, at most the largest it was started with.
+    /// Gives the screen another size, at most the largest it was started with. A screen that comes
+    /// after this one has it too, also if there is none just now.
     ///
     /// # Errors
-    /// When the size is too large, or the screen is gone.
-    pub async fn resize(&self, size: Size) -> Result<(), ResizeError> {
-        self.ask(|answer| Question::Resize(size, answer))
-            .await
-            .unwrap_or_else(|| Err(ResizeError::Connect("the instance has ended".to_owned())))
+    /// When the size is too large, or the screen refuses it or goes.
+    pub fn resize(
+        &self,
+        size: Size,
+    ) -> impl Future<Output = Result<(), ResizeError>> + Send + use<> {
+        let questions = self.questions.clone();
+        async move {
+            ask(&questions, |answer| Question::Resize(size, answer))
+                .await
+                .unwrap_or_else(|| Err(ResizeError::Connect("the instance has ended".to_owned())))
+        }
     }
 
     /// Ends it and all of its processes, and removes its directory.
@@ -259,10 +266,17 @@ impl Instance {
     }
 
     async fn ask<A>(&self, question: impl FnOnce(oneshot::Sender<A>) -> Question) -> Option<A> {
-        let (answer_tx, answer) = oneshot::channel();
-        self.questions.send(question(answer_tx)).await.ok()?;
-        answer.await.ok()
+        ask(&self.questions, question).await
     }
+}
+
+async fn ask<A>(
+    questions: &mpsc::Sender<Question>,
+    question: impl FnOnce(oneshot::Sender<A>) -> Question,
+) -> Option<A> {
+    let (answer_tx, answer) = oneshot::channel();
+    questions.send(question(answer_tx)).await.ok()?;
+    answer.await.ok()
 }
 
 /// The task that owns the parts.

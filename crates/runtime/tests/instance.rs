@@ -32,7 +32,7 @@ const LARGE: Size = Size {
 #[tokio::test]
 async fn a_screen_has_its_size_its_extensions_and_a_door() {
     let dir = tempfile::tempdir().unwrap();
-    let xvfb = Xvfb::start(xvfb_config(dir.path())).await.unwrap();
+    let mut xvfb = Xvfb::start(xvfb_config(dir.path())).await.unwrap();
     let display = xvfb.display().clone();
 
     let connection = connect(&display, display.cookie().data()).unwrap();
@@ -65,6 +65,23 @@ async fn a_screen_has_its_size_its_extensions_and_a_door() {
         let geometry = connection.get_geometry(root).unwrap().reply().unwrap();
         assert_eq!((geometry.width, geometry.height), (size.width, size.height));
     }
+    // A window that is dragged larger: what it was on the way is forgotten.
+    let modes = || {
+        let resources = connection.randr_get_screen_resources(root).unwrap();
+        resources.reply().unwrap().modes.len()
+    };
+    let before = modes();
+    for step in 0..20 {
+        let size = Size {
+            width: 700 + step,
+            height: 400 + step,
+        };
+        xvfb.resize(size).await.unwrap();
+    }
+    assert_eq!(modes(), before + 1);
+    xvfb.resize(LARGE).await.unwrap();
+    assert_eq!(modes(), before);
+
     let too_large = Size {
         width: 1921,
         height: 1200,
@@ -242,6 +259,17 @@ async fn a_screen_that_crashes_is_replaced_with_its_app() {
         "it keeps its size"
     );
     until("xterm shows again", || windows(&connection) >= 1).await;
+
+    // What is wanted while there is none, the next one has.
+    let server = processes().find(|pid| carries(*pid, &mark));
+    kill(server.expect("an X server runs"));
+    reached(&instance, |it| it.display.is_none()).await;
+    instance.resize(SMALL).await.unwrap();
+    let state = reached(&instance, |it| it.starts == 3 && it.phase == Phase::Running).await;
+    let third = state.display.unwrap();
+    let connection = connect(&third, third.cookie().data()).unwrap();
+    let geometry = connection.get_geometry(root).unwrap().reply().unwrap();
+    assert_eq!((geometry.width, geometry.height), (640, 360));
     let said: Vec<String> = instance
         .log()
         .since(0)

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 use x11rb::connection::Connection as _;
-use x11rb::protocol::randr::{ConnectionExt as _, ModeFlag, ModeInfo, Rotation, SetConfig};
+use x11rb::protocol::randr::{
+    ConnectionExt as _, GetScreenResourcesReply, ModeFlag, ModeInfo, Rotation, SetConfig,
+};
 use x11rb::protocol::xproto::Timestamp;
 use x11rb::rust_connection::{DefaultStream, RustConnection};
 
@@ -50,17 +52,42 @@ pub enum ResizeError {
     Late,
 }
 
+impl Size {
+    /// Fails unless a screen that was started for `max` can have this size.
+    pub(crate) fn check(self, max: Self) -> Result<(), ResizeError> {
+        let fits = |side, max| (1..=max).contains(&side);
+        if fits(self.width, max.width) && fits(self.height, max.height) {
+            Ok(())
+        } else {
+            Err(ResizeError::Size { size: self, max })
+        }
+    }
+}
+
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.width, self.height)
     }
 }
 
-/// Does it on a thread of its own: x11rb waits for answers.
-pub(super) async fn resize(display: Display, size: Size) -> Result<(), ResizeError> {
+/// A mode that we made for a size that the server did not know. It goes when another size comes: a
+/// window that is dragged larger would leave hundreds behind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnMode {
+    output: u32,
+    mode: u32,
+}
+
+/// Does it on a thread of its own: x11rb waits for answers. `own` is the mode made before; returns
+/// the one made now.
+pub(super) async fn resize(
+    display: Display,
+    own: Option<OwnMode>,
+    size: Size,
+) -> Result<Option<OwnMode>, ResizeError> {
     let answer = TaskTracker::new().spawn_blocking(move || {
         let (connection, root) = connect(&display)?;
-        apply(&connection, root, size)
+        apply(&connection, root, own, size)
     });
     match tokio::time::timeout(ANSWER_WAIT, answer).await {
         Ok(Ok(result)) => result,
@@ -88,21 +115,55 @@ fn connect(display: &Display) -> Result<(RustConnection, u32), ResizeError> {
     Ok((connection, root))
 }
 
-fn apply(connection: &RustConnection, root: u32, size: Size) -> Result<(), ResizeError> {
+fn apply(
+    connection: &RustConnection,
+    root: u32,
+    own: Option<OwnMode>,
+    size: Size,
+) -> Result<Option<OwnMode>, ResizeError> {
     let range = asked(connection.randr_get_screen_size_range(root))?;
     let max = Size {
         width: range.max_width,
         height: range.max_height,
     };
-    if size.width == 0 || size.height == 0 || size.width > max.width || size.height > max.height {
-        return Err(ResizeError::Size { size, max });
-    }
+    size.check(max)?;
     let screen = asked(connection.randr_get_screen_resources(root))?;
+    let Some(&output) = screen.outputs.first() else {
+        return Err(ResizeError::Refused("it has no output".to_owned()));
+    };
+    let fits = |it: &&ModeInfo| (it.width, it.height) == (size.width, size.height);
+    let (mode, made) = match screen.modes.iter().find(fits) {
+        Some(known) => (known.id, None),
+        None => {
+            let made = make_mode(connection, root, output, size)?;
+            (made.mode, Some(made))
+        }
+    };
+    let shown = show(connection, root, &screen, mode, size);
+    let (kept, unused) = match shown {
+        Ok(()) if own.is_some_and(|it| it.mode == mode) => (own, None),
+        Ok(()) => (made, own),
+        Err(_) => (own, made),
+    };
+    if let Some(unused) = unused
+        && let Err(error) = unmake_mode(connection, unused)
+    {
+        tracing::debug!(%error, "a mode of no more use stays");
+    }
+    shown.map(|()| kept)
+}
+
+/// Makes the screen as large as a mode, and shows it.
+fn show(
+    connection: &RustConnection,
+    root: u32,
+    screen: &GetScreenResourcesReply,
+    mode: u32,
+    size: Size,
+) -> Result<(), ResizeError> {
     let (Some(&crtc), Some(&output)) = (screen.crtcs.first(), screen.outputs.first()) else {
         return Err(ResizeError::Refused("it has no output".to_owned()));
     };
-    let mode = mode(connection, root, output, &screen.modes, size)?;
-
     // A picture must lie within the screen at every step: first none, then the frame, then it.
     let set = |mode, outputs: &[u32], at: Timestamp| {
         let reply = asked(connection.randr_set_crtc_config(
@@ -121,7 +182,7 @@ fn apply(connection: &RustConnection, root: u32, size: Size) -> Result<(), Resiz
         }
     };
     set(x11rb::NONE, &[], screen.config_timestamp)?;
-    let millimetres = |pixels: u16| u32::from(pixels) * 254 / (DOTS_PER_INCH * 10);
+    let millimetres = |pixels: u16| (u32::from(pixels) * 254 / (DOTS_PER_INCH * 10)).max(1);
     connection
         .randr_set_screen_size(
             root,
@@ -136,20 +197,12 @@ fn apply(connection: &RustConnection, root: u32, size: Size) -> Result<(), Resiz
     set(mode, &[output], screen.config_timestamp)
 }
 
-/// The mode of this size, made if the server has none.
-fn mode(
+fn make_mode(
     connection: &RustConnection,
     root: u32,
     output: u32,
-    modes: &[ModeInfo],
     size: Size,
-) -> Result<u32, ResizeError> {
-    let known = modes
-        .iter()
-        .find(|it| (it.width, it.height) == (size.width, size.height));
-    if let Some(known) = known {
-        return Ok(known.id);
-    }
+) -> Result<OwnMode, ResizeError> {
     let name = size.to_string();
     // A refresh rate of 60 Hz, which some programs divide by.
     let dots = u32::from(size.width) * u32::from(size.height) * 60;
@@ -169,7 +222,14 @@ fn mode(
         .map_err(refused)?
         .check()
         .map_err(refused)?;
-    Ok(mode)
+    Ok(OwnMode { output, mode })
+}
+
+fn unmake_mode(connection: &RustConnection, own: OwnMode) -> Result<(), ResizeError> {
+    let taken = connection.randr_delete_output_mode(own.output, own.mode);
+    taken.map_err(refused)?.check().map_err(refused)?;
+    let gone = connection.randr_destroy_mode(own.mode);
+    gone.map_err(refused)?.check().map_err(refused)
 }
 
 fn asked<R: x11rb::x11_utils::TryParse>(

@@ -205,13 +205,16 @@ impl Parts {
     }
 
     pub(super) async fn resize(&mut self, size: Size) -> Result<(), ResizeError> {
-        let Some(display) = &self.display else {
-            return Err(ResizeError::Connect("there is no screen".to_owned()));
+        size.check(self.config.max_size)?;
+        let resized = match &mut self.display {
+            Some(display) => display.resize(size).await,
+            None => Ok(()),
         };
-        display.resize(size).await?;
-        // A screen that comes after this one has the same size.
-        self.size = size;
-        Ok(())
+        // A screen that comes after this one has the same size, unless it cannot have it.
+        if !matches!(resized, Err(ResizeError::Refused(_))) {
+            self.size = size;
+        }
+        resized
     }
 
     pub(super) async fn stop(mut self) {
