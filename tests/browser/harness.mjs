@@ -117,13 +117,15 @@ export class Cloud {
   /**
    * Deploys the test program under a name of its own: it counts keys, shows the pointer and, animated, never rests.
    * @param {string} name
-   * @param {{onMove?: "stay" | "restart", animate?: boolean, resizable?: boolean, graceSecs?: number}} [options]
+   * @param {{onMove?: "stay" | "restart", animate?: boolean, resizable?: boolean, graceSecs?: number, args?: string[], input?: string}} [options]
+   *   `args` are the program's, `input` is what its manifest says of input.
    */
-  async deployProbe(name, { onMove = "stay", animate = true, resizable = false, graceSecs = 60 } = {}) {
+  async deployProbe(name, { onMove = "stay", animate = true, resizable = false, graceSecs = 60, args = [], input = "" } = {}) {
+    const command = ["selvedge-probe", ...(animate ? ["--animate"] : []), ...args];
     const manifest = `
       name = "${name}"
       kind = "stream"
-      command = ["selvedge-probe"${animate ? ', "--animate"' : ""}]
+      command = ${JSON.stringify(command)}
       requires = ["selvedge-probe"]
       [screen]
       width = 1280
@@ -138,8 +140,15 @@ export class Cloud {
       reconnect_grace_secs = ${graceSecs}
       [access]
       public = true
+      ${input}
     `;
     await this.api("POST", "/v1/apps", { manifest });
+  }
+
+  /** What the app of a page has printed. @param {import("playwright-core").Page} page @returns {Promise<string[]>} */
+  async printed(page) {
+    const { lines } = await this.api("GET", `/v1/sessions/${await page.evaluate(() => window.selvedge.state().session)}/logs`);
+    return lines;
   }
 
   /** Whether an app is deployed. @param {string} name */

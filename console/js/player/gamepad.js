@@ -12,9 +12,14 @@ const RIGHT = 15;
 
 /** Turns gamepads into button events. */
 export class GamepadReader {
-  /** @param {(button: number, down: boolean) => void} onButton */
-  constructor(onButton) {
-    this.onButton = onButton;
+  /**
+   * @param {object} parts
+   * @param {() => boolean} parts.isHeard  Whether what is pressed goes anywhere; else nothing counts as pressed.
+   * @param {(button: number, down: boolean) => void} parts.onButton
+   */
+  constructor(parts) {
+    this.isHeard = parts.isHeard;
+    this.onButton = parts.onButton;
     /** @type {Set<number>} */
     this.down = new Set();
     this.running = false;
@@ -26,7 +31,7 @@ export class GamepadReader {
     this.running = true;
     const step = () => {
       const pads = navigator.getGamepads().filter((pad) => pad !== null);
-      this.apply(pressed(pads, this.down));
+      this.apply(this.isHeard() ? pressed(pads, this.down) : new Set());
       if (pads.length === 0) {
         this.running = false;
         return;
@@ -34,6 +39,11 @@ export class GamepadReader {
       requestAnimationFrame(step);
     };
     requestAnimationFrame(step);
+  }
+
+  /** The app has let go of everything: what is still held is pressed anew when it is heard again. */
+  forget() {
+    this.down = new Set();
   }
 
   /** @param {Set<number>} now */

@@ -7,6 +7,7 @@ import { GamepadReader } from "./gamepad.js";
 import { TouchReader } from "./touch.js";
 
 /** @typedef {import("./events.js").WireEvent} WireEvent */
+/** @typedef {Extract<import("./events.js").Discrete, {t: "key" | "button" | "gamepad"}>} Press */
 
 /** Motion after a pause at least this long goes out without waiting for a frame, in milliseconds. */
 const MOTION_PAUSE_MS = 12;
@@ -20,6 +21,8 @@ const PASTE_LIMIT_MS = 60;
 const FILLER = "\u200b\u200b";
 /** Keys of the browser that the app does not get. */
 const BROWSER_KEYS = new Set(["F11"]);
+/** What an input method has put into the field comes with `compositionend`; some browsers say it here once more. */
+const COMPOSED = new Set(["insertCompositionText", "insertFromComposition"]);
 
 /** Captures input for one screen. */
 export class Input {
@@ -41,19 +44,23 @@ export class Input {
     this.onPointerLock = parts.onPointerLock;
     this.onGesture = parts.onGesture;
     this.queue = new EventQueue();
+    /** Whether the app wants the pointer locked. It is a game then: characters are less wanted than keys. */
     this.wantsLock = false;
-    /** Whether the app is a game: characters are then less wanted than keys. */
     this.enabled = false;
-    /** @type {Set<string>} */
-    this.keysDown = new Set();
-    /** @type {Set<number>} */
-    this.buttonsDown = new Set();
+    /** The presses that the app has not seen the end of, by what is held. @type {Map<string, Press>} */
+    this.held = new Map();
+    /** Whether the last key was a dead one, which gives the next its accent. */
+    this.afterDead = false;
     this.sentMotionAt = 0;
     this.frameAsked = false;
     /** The paste that Ctrl+V waits for. @type {((text: string | null) => void) | null} */
     this.paste = null;
     this.touch = new TouchReader(this);
-    this.gamepad = new GamepadReader((button, down) => this.discrete({ t: "gamepad", button, down }));
+    this.gamepad = new GamepadReader({
+      // A pad plays for the window in front.
+      isHeard: () => this.enabled && document.hasFocus(),
+      onButton: (button, down) => this.discrete({ t: "gamepad", button, down }),
+    });
     this.listen();
   }
 
@@ -63,7 +70,10 @@ export class Input {
     addEventListener("keyup", (event) => this.handleKeyUp(event), { capture: true });
     canvas.addEventListener("mousedown", (event) => this.handleMouseDown(event));
     addEventListener("mouseup", (event) => this.handleMouseUp(event));
-    canvas.addEventListener("mousemove", (event) => this.handleMouseMove(event));
+    // What is dragged may leave the picture.
+    addEventListener("mousemove", (event) => {
+      if (event.target === canvas || this.dragging) this.handleMouseMove(event);
+    });
     canvas.addEventListener("wheel", (event) => this.handleWheel(event), { passive: false });
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     canvas.addEventListener("auxclick", (event) => event.preventDefault());
@@ -78,6 +88,15 @@ export class Input {
     });
   }
 
+  /** Whether the pointer is the app's only once it is locked. Where a browser cannot lock, it points as for other apps. */
+  get awaitsLock() {
+    return this.wantsLock && !this.locked && "requestPointerLock" in this.canvas;
+  }
+
+  get dragging() {
+    return [...this.held.values()].some(({ t }) => t === "button");
+  }
+
   get locked() {
     return document.pointerLockElement === this.canvas;
   }
@@ -90,7 +109,8 @@ export class Input {
 
   /** Over another connection the app must hear again of what is held down. */
   holdAgain() {
-    for (const code of this.keysDown) this.discrete({ t: "key", code, down: true });
+    // A button is left out: it would press whatever is under the pointer there.
+    for (const press of [...this.held.values()]) if (press.t !== "button") this.discrete(press);
   }
 
   focus() {
@@ -127,23 +147,51 @@ export class Input {
     // 229: an input method is at work; its text arrives in the field.
     if (event.isComposing || event.keyCode === 229 || event.code === "") return;
     if (BROWSER_KEYS.has(event.code)) return;
-    if ((event.ctrlKey || event.metaKey) && event.code === "KeyV") {
+    if (isPaste(event)) {
       if (!event.repeat) void this.pasteThenKey(event.code);
       return;
     }
+    if (!this.wantsLock && this.handleCharacter(event)) return;
     event.preventDefault();
     if (event.repeat) return;
-    if (!this.wantsLock && isForeignLetter(event)) {
-      this.discrete({ t: "text", text: event.key });
-      return;
-    }
-    this.keysDown.add(event.code);
     this.discrete({ t: "key", code: event.code, down: true });
+  }
+
+  /**
+   * Takes a key that stands for a character which the app's own layout may not have. Nothing is held then, so what the
+   * browser repeats is typed again.
+   * @param {KeyboardEvent} event
+   */
+  handleCharacter(event) {
+    // The browser adds the accent to the next letter, or hands both to the field.
+    if (event.key === "Dead") {
+      this.afterDead = true;
+      return true;
+    }
+    // It has no meaning but in the characters that it gives.
+    if (event.key === "AltGraph") {
+      this.letGoOfAltGraph();
+      event.preventDefault();
+      return true;
+    }
+    if (!isForeignLetter(event) && !(this.afterDead && isCharacter(event))) {
+      this.afterDead &&= isModifier(event);
+      return false;
+    }
+    this.afterDead = false;
+    event.preventDefault();
+    this.discrete({ t: "text", text: event.key });
+    return true;
+  }
+
+  /** Windows says AltGr as Ctrl and Alt. */
+  letGoOfAltGraph() {
+    if (this.held.has("key ControlLeft")) this.discrete({ t: "key", code: "ControlLeft", down: false });
   }
 
   /** @param {KeyboardEvent} event */
   handleKeyUp(event) {
-    if (!this.keysDown.delete(event.code)) return;
+    if (!this.held.has(`key ${event.code}`)) return;
     event.preventDefault();
     this.discrete({ t: "key", code: event.code, down: false });
     // macOS tells nothing of other keys that go up while Command is held.
@@ -195,7 +243,7 @@ export class Input {
     if (event.inputType === "deleteContentBackward") this.tap("Backspace");
     else if (event.inputType === "deleteContentForward") this.tap("Delete");
     else if (event.inputType === "insertLineBreak" || event.inputType === "insertParagraph") this.tap("Enter");
-    else if (event.inputType.startsWith("insert") && event.inputType !== "insertCompositionText" && event.data) {
+    else if (event.inputType.startsWith("insert") && !COMPOSED.has(event.inputType) && event.data) {
       this.discrete({ t: "text", text: event.data });
     }
     this.field.value = FILLER;
@@ -213,18 +261,17 @@ export class Input {
     event.preventDefault();
     this.onGesture();
     this.focus();
-    if (this.wantsLock && !this.locked) {
+    if (this.awaitsLock) {
       // The click that locks the pointer is not the app's.
       void this.lockPointer();
       return;
     }
-    this.buttonsDown.add(event.button);
     this.discrete({ t: "button", button: event.button, down: true, ...this.where(event) });
   }
 
   /** @param {MouseEvent} event */
   handleMouseUp(event) {
-    if (!this.buttonsDown.delete(event.button)) return;
+    if (!this.held.has(`button ${event.button}`)) return;
     event.preventDefault();
     this.discrete({ t: "button", button: event.button, down: false, ...this.where(event) });
   }
@@ -235,7 +282,7 @@ export class Input {
     if (this.locked) {
       const scale = this.screen.pixelsPerPoint;
       this.queue.handleRelative(event.movementX * scale, event.movementY * scale);
-    } else if (!this.wantsLock) {
+    } else if (!this.awaitsLock) {
       const { x, y } = this.screen.fractionAt(event.clientX, event.clientY);
       this.queue.handleMove(x, y);
     }
@@ -260,16 +307,32 @@ export class Input {
     try {
       await this.canvas.requestPointerLock({ unadjustedMovement: true });
     } catch {
-      // Not every system can leave out its own acceleration. A second refusal leaves the pointer as it is.
-      await this.canvas.requestPointerLock()?.catch?.(() => undefined);
+      // Not every system can leave out its own acceleration.
+      await this.lockPlainly();
+    }
+  }
+
+  async lockPlainly() {
+    try {
+      await this.canvas.requestPointerLock();
+    } catch {
+      // Refused again, as just after the person has left it: the pointer stays as it is, and the next click asks anew.
     }
   }
 
   /** @param {import("./events.js").Discrete} event */
   discrete(event) {
     if (!this.enabled) return;
+    if (event.t === "key" || event.t === "button" || event.t === "gamepad") this.note(event);
     this.queue.handleDiscrete(event);
     this.flush();
+  }
+
+  /** @param {Press} press */
+  note(press) {
+    const what = `${press.t} ${press.t === "key" ? press.code : press.button}`;
+    if (press.down) this.held.set(what, press);
+    else this.held.delete(what);
   }
 
   /** Lets motion out: now after a pause, else with the next frame. */
@@ -293,19 +356,38 @@ export class Input {
     this.send(events);
   }
 
+  /** Lets go of everything: nobody would tell the app later. */
   release() {
-    if (this.keysDown.size === 0 && this.buttonsDown.size === 0) return;
-    this.keysDown.clear();
-    this.buttonsDown.clear();
+    this.gamepad.forget();
+    this.afterDead = false;
+    if (this.held.size === 0) return;
+    this.held.clear();
     this.discrete({ t: "release" });
   }
 }
 
+/** @param {KeyboardEvent} event */
+function isPaste(event) {
+  const { code } = event;
+  return ((event.ctrlKey || event.metaKey) && code === "KeyV") || (event.shiftKey && code === "Insert");
+}
+
 /**
- * A letter that no key of the app's own layout gives: it goes as text. ASCII goes by the place of the key, whatever the
- * layout here, because games and shortcuts mean places.
+ * A letter that no key of the app's own layout gives, or none at the same place: it goes as text. Other ASCII goes by the
+ * place of the key, whatever the layout here, because games and shortcuts mean places.
  * @param {KeyboardEvent} event
  */
 function isForeignLetter(event) {
-  return !event.ctrlKey && !event.altKey && !event.metaKey && [...event.key].length === 1 && event.key > "\u007e";
+  if (!isCharacter(event)) return false;
+  return event.getModifierState("AltGraph") || (!event.ctrlKey && !event.altKey && event.key > "\u007e");
+}
+
+/** @param {KeyboardEvent} event */
+function isCharacter(event) {
+  return !event.metaKey && [...event.key].length === 1;
+}
+
+/** @param {KeyboardEvent} event */
+function isModifier(event) {
+  return ["Shift", "Control", "Alt", "Meta", "CapsLock"].includes(event.key);
 }

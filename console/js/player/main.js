@@ -54,7 +54,10 @@ export class Player {
     this.muted = readMuted();
     this.bannerTimer = 0;
     this.hintTimer = 0;
+    this.toastTimer = 0;
     this.resizeTimer = 0;
+    /** Whether Escape is the app's too, so that only holding it leaves fullscreen. */
+    this.keyboardLocked = false;
     this.session = new PlayerSession({
       app,
       screen: this.screen,
@@ -102,7 +105,7 @@ export class Player {
 
   listen() {
     new ResizeObserver(() => this.handleResize()).observe(this.stage);
-    document.addEventListener("fullscreenchange", () => this.handleFullscreen());
+    document.addEventListener("fullscreenchange", () => void this.handleFullscreen());
     addEventListener("pagehide", () => this.session.leave());
     addEventListener("pageshow", (event) => {
       if (event.persisted) void this.session.start(this.session.place);
@@ -255,9 +258,15 @@ export class Player {
   shortcut(code) {
     if (code === "KeyS") this.toggleStats();
     else if (code === "KeyF") void this.toggleFullscreen();
-    else if (code === "KeyM") this.tools.stats.focus();
+    else if (code === "KeyM") this.showTools();
     else return false;
     return true;
+  }
+
+  /** Leads from the picture to the page's own buttons, for who has no hand on a mouse or has given it away. */
+  showTools() {
+    document.exitPointerLock();
+    this.tools.stats.focus();
   }
 
   toggleStats() {
@@ -272,9 +281,9 @@ export class Player {
     this.input.focus();
   }
 
-  handleFullscreen() {
-    // With the keyboard locked the app gets Escape too; holding it leaves.
-    if (document.fullscreenElement) void navigator.keyboard?.lock().catch(() => undefined);
+  async handleFullscreen() {
+    this.keyboardLocked = false;
+    if (document.fullscreenElement) this.keyboardLocked = await lockKeyboard();
     else navigator.keyboard?.unlock();
     this.showHint();
   }
@@ -297,9 +306,9 @@ export class Player {
     if (this.hello?.relativePointer) {
       if (isTouch()) return "Drag to turn, tap to click.";
       if (!this.input.locked) return "Click the picture to give it the mouse. Esc gives the mouse back.";
-      return fullscreen && navigator.keyboard ? "Hold Esc to get the mouse back." : "Press Esc to get the mouse back.";
+      return fullscreen && this.keyboardLocked ? "Hold Esc to get the mouse back." : "Press Esc to get the mouse back.";
     }
-    if (fullscreen) return navigator.keyboard ? "Hold Esc to leave fullscreen." : "Press Esc to leave fullscreen.";
+    if (fullscreen) return this.keyboardLocked ? "Hold Esc to leave fullscreen." : "Press Esc to leave fullscreen.";
     return "";
   }
 
@@ -344,17 +353,24 @@ export class Player {
     try {
       await navigator.clipboard.writeText(text);
     } catch {
-      const toast = byId("toast", HTMLElement);
-      const copy = async () => {
-        await navigator.clipboard?.writeText(text).catch(() => undefined);
-        toast.hidden = true;
-        this.input.focus();
-      };
-      const excerpt = text.length > 40 ? `${text.slice(0, 40)}…` : text;
-      toast.replaceChildren(h("span", null, `The app copied “${excerpt}”`), h("button", { class: "button", type: "button", onclick: () => void copy() }, "Copy"));
-      toast.hidden = false;
-      setTimeout(() => (toast.hidden = true), HINT_MS * 2);
+      // Browsers want a touch for it, or the page in front.
+      this.offerCopy(text);
     }
+  }
+
+  /** @param {string} text */
+  offerCopy(text) {
+    const toast = byId("toast", HTMLElement);
+    const copy = async () => {
+      await navigator.clipboard?.writeText(text).catch(() => undefined);
+      toast.hidden = true;
+      this.input.focus();
+    };
+    const excerpt = text.length > 40 ? `${text.slice(0, 40)}…` : text;
+    toast.replaceChildren(h("span", null, `The app copied “${excerpt}”`), h("button", { class: "button", type: "button", onclick: () => void copy() }, "Copy"));
+    toast.hidden = false;
+    clearTimeout(this.toastTimer);
+    this.toastTimer = setTimeout(() => (toast.hidden = true), HINT_MS * 2);
   }
 
   handleResize() {
@@ -433,6 +449,16 @@ export class Player {
 
 function isTouch() {
   return matchMedia("(pointer: coarse)").matches;
+}
+
+/** Gives the app all keys, where the browser can; Escape then leaves only when it is held. */
+async function lockKeyboard() {
+  try {
+    await navigator.keyboard?.lock();
+    return navigator.keyboard !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function readMuted() {

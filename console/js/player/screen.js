@@ -61,13 +61,15 @@ export class Screen {
   }
 
   /**
-   * Where a point of the window lies in the picture, as fractions.
+   * Where a point of the window lies in the picture, as fractions. A mouse is told of in whole points, so the middle of
+   * one is meant: at its edge every other pixel would be missed by one.
    * @param {number} clientX
    * @param {number} clientY
    */
   fractionAt(clientX, clientY) {
     const box = this.canvas.getBoundingClientRect();
-    return { x: (clientX - box.left) / Math.max(1, box.width), y: (clientY - box.top) / Math.max(1, box.height) };
+    const middle = (/** @type {number} */ at) => Math.floor(at) + 0.5;
+    return { x: (middle(clientX) - box.left) / Math.max(1, box.width), y: (middle(clientY) - box.top) / Math.max(1, box.height) };
   }
 
   /** Pixels of the app per pixel of the window. */

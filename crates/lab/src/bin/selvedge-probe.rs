@@ -13,7 +13,12 @@
 //!
 //! The window covers the root window and follows its size. It has no window manager's help: it takes
 //! the focus itself.
+//!
+//! With `--tell` it also prints a line for all it is told: `key 38 down`, `button 5 up`,
+//! `pointer 640 360`, `size 1280x720`. The keyboard does not repeat then, so that a key that is let
+//! go is told apart from one that is held.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
@@ -22,9 +27,10 @@ use anyhow::{Context as _, bail};
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    Atom, AtomEnum, ButtonIndex, ChangeGCAux, ChangeWindowAttributesAux, ConfigureWindowAux,
-    ConnectionExt as _, CreateGCAux, CreateWindowAux, Drawable, EventMask, Font, Gcontext,
-    InputFocus, Pixmap, PropMode, Rectangle, Window, WindowClass,
+    Atom, AtomEnum, AutoRepeatMode, ButtonIndex, ChangeGCAux, ChangeKeyboardControlAux,
+    ChangeWindowAttributesAux, ConfigureWindowAux, ConnectionExt as _, CreateGCAux,
+    CreateWindowAux, Drawable, EventMask, Font, Gcontext, InputFocus, Pixmap, PropMode, Rectangle,
+    Window, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
@@ -95,6 +101,7 @@ fn run(probe: &mut Probe, events: &Receiver<Event>, options: &Options) -> anyhow
 struct Options {
     size: Option<(u16, u16)>,
     animate: bool,
+    tell: bool,
     crash_after: Option<Duration>,
 }
 
@@ -106,12 +113,15 @@ impl Options {
             match arg.as_str() {
                 "--size" => options.size = Some(parse_size(&value()?)?),
                 "--animate" => options.animate = true,
+                "--tell" => options.tell = true,
                 "--crash-after" => {
                     let secs: f64 = value()?.parse().context("--crash-after takes seconds")?;
                     let after = Duration::try_from_secs_f64(secs);
                     options.crash_after = Some(after.context("--crash-after takes seconds")?);
                 }
-                _ => bail!("unknown argument {arg}; known: --size WxH --animate --crash-after S"),
+                _ => bail!(
+                    "unknown argument {arg}; known: --size WxH --animate --tell --crash-after S"
+                ),
             }
         }
         Ok(options)
@@ -140,6 +150,7 @@ struct Probe {
     typed: String,
     square_x: u16,
     animate: bool,
+    tell: bool,
 }
 
 impl Probe {
@@ -162,6 +173,7 @@ impl Probe {
         connection.change_window_attributes(root, &root_events)?;
         let aux = CreateWindowAux::new().background_pixel(EVEN).event_mask(
             EventMask::KEY_PRESS
+                | EventMask::KEY_RELEASE
                 | EventMask::BUTTON_PRESS
                 | EventMask::BUTTON_RELEASE
                 | EventMask::POINTER_MOTION
@@ -186,6 +198,10 @@ impl Probe {
         )?;
         let scene = connection.generate_id()?;
         connection.create_pixmap(depth, scene, window, width, height)?;
+        if options.tell {
+            let still = ChangeKeyboardControlAux::new().auto_repeat_mode(AutoRepeatMode::OFF);
+            connection.change_keyboard_control(&still)?;
+        }
         connection.map_window(window)?;
         connection.flush()?;
         Ok(Self {
@@ -204,10 +220,14 @@ impl Probe {
             typed: String::new(),
             square_x: 0,
             animate: options.animate,
+            tell: options.tell,
         })
     }
 
     fn handle(&mut self, event: &Event) -> anyhow::Result<()> {
+        if self.tell {
+            self.tell(event)?;
+        }
         match event {
             Event::MapNotify(_) => {
                 let (parent, now) = (InputFocus::PARENT, x11rb::CURRENT_TIME);
@@ -238,6 +258,25 @@ impl Probe {
             Event::MotionNotify(motion) => self.point_to(motion.event_x, motion.event_y),
             _ => Ok(()),
         }
+    }
+
+    /// Prints what the event says.
+    fn tell(&self, event: &Event) -> anyhow::Result<()> {
+        let line = match event {
+            Event::MapNotify(_) => format!("size {}x{}", self.width, self.height),
+            Event::ConfigureNotify(event) if event.window == self.root => {
+                format!("size {}x{}", event.width, event.height)
+            }
+            Event::KeyPress(press) => format!("key {} down", press.detail),
+            Event::KeyRelease(release) => format!("key {} up", release.detail),
+            Event::ButtonPress(press) => format!("button {} down", press.detail),
+            Event::ButtonRelease(release) => format!("button {} up", release.detail),
+            Event::MotionNotify(motion) => format!("pointer {} {}", motion.event_x, motion.event_y),
+            _ => return Ok(()),
+        };
+        let mut out = std::io::stdout();
+        writeln!(out, "{line}")?;
+        Ok(out.flush()?)
     }
 
     fn resize(&mut self, width: u16, height: u16) -> anyhow::Result<()> {
