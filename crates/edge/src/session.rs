@@ -23,6 +23,7 @@ use model::input::{Control, Pong};
 use model::manifest::Stream;
 use model::{Epoch, ReleaseNumber, SessionId};
 use relay::subscribe::Announcement;
+use runtime::display::{ResizeError, Size};
 use runtime::instance::{Instance, Phase, Sound, State};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
@@ -121,8 +122,20 @@ struct Task {
     stage: Option<Stage>,
     app: (AppState, Option<String>),
     sound: SoundState,
+    resizing: Resizing,
     pace: Pace,
     meter: Meter,
+}
+
+/// On the way to the size that the terminal wants.
+#[derive(Default)]
+struct Resizing {
+    /// What is wanted and not asked for yet.
+    wanted: Option<(u16, u16)>,
+    /// What was asked for last.
+    asked: Option<(u16, u16)>,
+    /// Whether there is no answer to that yet.
+    waits: bool,
 }
 
 impl Task {
@@ -154,6 +167,7 @@ impl Task {
             outlet: None,
             instance: None,
             stage: None,
+            resizing: Resizing::default(),
             app: (AppState::Starting, None),
             sound: SoundState {
                 available: false,
@@ -163,14 +177,15 @@ impl Task {
     }
 
     async fn run(mut self, commands: mpsc::Receiver<Command>) -> Ending {
-        let mut sources = Sources::new(commands, self.hands.messages());
+        let (wishes, messages) = (self.hands.wishes(), self.hands.messages());
+        let mut sources = Sources::new(commands, wishes, messages);
         loop {
             let wake_at = self.session.poll_timeout();
             let wake_at = wake_at.into_iter().chain(self.pace.poll_timeout()).min();
             let event = sources.next(self.stage.as_mut(), wake_at).await;
             self.handle_event(event, &mut sources);
 
-            self.pace.apply(self.stage.as_ref());
+            self.pace.apply(self.stage.as_ref(), Instant::now());
             while let Some(action) = self.session.poll_action() {
                 match action {
                     Action::Start => self.start(&mut sources),
@@ -196,6 +211,8 @@ impl Task {
                 warn!(why, "the screen cannot be captured");
                 sources.stage_again(self.stage_request());
             }
+            Event::Wished(wish) => self.handle_wish(wish, sources),
+            Event::Resized(resized) => self.handle_resized(resized, sources),
             Event::AppChanged(state) => self.handle_app(&state, sources, now),
             Event::Terminal(Announcement::Started(path)) => self.handle_joined(path, now),
             Event::Terminal(Announcement::Ended(path)) => self.handle_left(&path, now),
@@ -264,8 +281,8 @@ impl Task {
         let (manifest, screen) = (self.config.manifest.clone(), self.config.screen);
         let release = self.config.release;
         sources.starting(async move {
-            // A frozen instance has the manifest's own size; the picture follows once it runs.
             if let Some(instance) = warm.take(&manifest.name, release).await {
+                instance::fit(&instance, &manifest, screen).await;
                 return Ok(instance);
             }
             instance::start(&shared, &manifest, screen).await
@@ -278,6 +295,7 @@ impl Task {
         sources.watch_app(instance.watch());
         self.instance = Some(instance);
         self.handle_app(&state, sources, Instant::now());
+        self.resize(sources); // what was wanted meanwhile
     }
 
     /// The app, its screen or its sound has changed.
@@ -310,12 +328,43 @@ impl Task {
     /// What the stage should show and record, if there is anything.
     fn stage_request(&self) -> Option<stage::Request> {
         let state = self.instance.as_ref()?.state();
-        stage::Request::new(
-            &state,
-            &self.config.manifest,
-            self.config.screen,
-            self.pace.start(),
-        )
+        stage::Request::new(&state, &self.config.manifest, self.pace.start())
+    }
+
+    fn handle_wish(&mut self, wish: ScreenSize, sources: &mut Sources) {
+        match instance::later_size(&self.config.manifest, wish) {
+            Some(size) => {
+                self.resizing.wanted = Some(size);
+                self.resize(sources);
+            }
+            None => debug!(?wish, "the screen of this app has one size"),
+        }
+    }
+
+    fn handle_resized(&mut self, resized: Result<(), ResizeError>, sources: &mut Sources) {
+        if let Err(error) = resized {
+            warn!(error = instance::chain(&error), "the screen keeps its size");
+        }
+        self.resizing.waits = false;
+        self.resize(sources);
+    }
+
+    /// Asks for the size that is wanted by now, one at a time.
+    fn resize(&mut self, sources: &mut Sources) {
+        let Some(instance) = self.instance.as_ref().filter(|_| !self.resizing.waits) else {
+            return;
+        };
+        let Some(wanted) = self.resizing.wanted.take() else {
+            return;
+        };
+        let has_it = self.stage.as_ref().map(Stage::size) == Some(wanted);
+        if has_it && self.resizing.asked.is_none_or(|it| it == wanted) {
+            return;
+        }
+        let (width, height) = wanted;
+        sources.resizing(instance.resize(Size { width, height }));
+        self.resizing.asked = Some(wanted);
+        self.resizing.waits = true;
     }
 
     fn handle_staged(&mut self, mut stage: Stage) {
@@ -397,7 +446,7 @@ impl Task {
             stage::Output::Resized => {
                 if let Some((width, height)) = self.stage.as_ref().map(Stage::size) {
                     self.config.screen = Some(ScreenSize { width, height });
-                    self.pace.handle_stage((width, height));
+                    self.pace.handle_resize((width, height));
                 }
                 self.greet();
             }

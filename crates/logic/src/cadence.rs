@@ -70,6 +70,7 @@ pub struct Done {
 pub struct Cadence {
     interval: Duration,
     running: bool,
+    held: bool,
     damaged: bool,
     keyframe_wanted: bool,
     /// When the slot after the ones already used begins.
@@ -87,6 +88,7 @@ impl Cadence {
         Self {
             interval,
             running: false,
+            held: false,
             damaged: true,
             keyframe_wanted: true,
             slot_at: now,
@@ -115,6 +117,19 @@ impl Cadence {
     /// Stops: no work until [`handle_resume`](Self::handle_resume).
     pub fn handle_pause(&mut self) {
         self.running = false;
+    }
+
+    /// Takes in that a picture could not be sent now: no work until
+    /// [`handle_release`](Self::handle_release). Holding is no pause: the stream goes on where it was.
+    pub fn handle_hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Takes in that pictures can be sent again. What changed meanwhile is captured at once, as a
+    /// keyframe only if somebody asked for one.
+    pub fn handle_release(&mut self, now: Instant) {
+        self.handle_timeout(now);
+        self.held = false;
     }
 
     /// Takes in that the screen changed.
@@ -161,7 +176,7 @@ impl Cadence {
     /// What to do now. After it, call [`handle_encoded`](Self::handle_encoded).
     pub fn poll_work(&self) -> Option<Work> {
         let due = |at: Instant| self.now >= at;
-        if !self.running {
+        if !self.works() {
             return None;
         }
         let keyframe = self.keyframe_at().is_some_and(due);
@@ -179,7 +194,7 @@ impl Cadence {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.running {
+        if !self.works() {
             return None;
         }
         let capture_at = self.damaged.then(|| self.capture_at());
@@ -189,6 +204,10 @@ impl Cadence {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    const fn works(&self) -> bool {
+        self.running && !self.held
     }
 
     /// A picture may be one slot early.
@@ -265,6 +284,8 @@ mod tests {
                     "pause" => cadence.handle_pause(),
                     "keyframe" => cadence.handle_keyframe_request(now),
                     "reset" => cadence.handle_reset(),
+                    "hold" => cadence.handle_hold(),
+                    "release" => cadence.handle_release(now),
                     other => panic!("{other} is no event"),
                 }
             }
@@ -346,6 +367,36 @@ mod tests {
         ];
         check(&moving, 12, "k0 c100 R200 c250");
         check(&[(0, "resume"), (50, "reset")], 12, "k0 R50");
+    }
+
+    #[test]
+    fn while_held_nothing_happens_and_then_what_was_missed_at_once() {
+        let held = [(0, "resume"), (300, "hold"), (400, "damage")];
+        check(&held, 12, "k0");
+        let released = [&held[..], &[(500, "release")]].concat();
+        check(&released, 12, "k0 c500");
+        let asked = [&released[..], &[(450, "keyframe")]].concat();
+        check(&asked, 12, "k0 k500");
+        let still = [(0, "resume"), (10, "hold"), (500, "release")];
+        check(&still, 12, "k0");
+        check(&still, 30, "k0 r500");
+        let asked = [&still[..], &[(20, "keyframe"), (30, "keyframe")]].concat();
+        check(&asked, 12, "k0 R500");
+    }
+
+    #[test]
+    fn a_hold_and_a_pause_do_not_end_each_other() {
+        let paused = [
+            (0, "resume"),
+            (100, "hold"),
+            (200, "pause"),
+            (300, "release"),
+            (310, "damage"),
+            (400, "resume"),
+        ];
+        check(&paused, 12, "k0 k400");
+        let held = [(0, "hold"), (10, "resume"), (20, "damage"), (90, "release")];
+        check(&held, 12, "k90");
     }
 
     #[test]

@@ -90,14 +90,21 @@ impl Default for Limits {
     }
 }
 
-/// Pictures a second, at least 1.
+/// Pictures a second, 1 to 120.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FrameRate(u32);
 
 impl FrameRate {
-    /// So many pictures a second; 0 becomes 1.
+    /// The most that is of use to anybody.
+    const MAX: u32 = 120;
+
+    /// So many pictures a second, cut to 1 to 120.
     pub const fn fps(fps: u32) -> Self {
-        Self(if fps == 0 { 1 } else { fps })
+        match fps {
+            0 => Self(1),
+            1..=Self::MAX => Self(fps),
+            _ => Self(Self::MAX),
+        }
     }
 
     /// Pictures a second.
@@ -124,7 +131,7 @@ pub enum Scale {
 
 impl Scale {
     /// Numerator and denominator.
-    pub const fn ratio(self) -> (u32, u32) {
+    pub const fn ratio(self) -> (u16, u16) {
         match self {
             Self::Full => (1, 1),
             Self::ThreeQuarters => (3, 4),
@@ -296,7 +303,8 @@ impl Rate {
         }
         let sent = std::mem::take(&mut self.sent);
         self.history.handle_receipt(receipt, sent, elapsed, now);
-        self.flight.handle_receipt(receipt.received, receipt.lost);
+        let round_trip = self.history.least_round_trip();
+        self.flight.handle_receipt(receipt, round_trip, now);
         let verdict = self.judge(receipt, now);
         self.view = match verdict {
             Verdict::Clear => View::Clear,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use logic::cadence::Frame;
 use logic::content::Mode;
+use logic::rate::FrameRate;
 use model::Bitrate;
 
 use crate::picture::{I420, Size};
@@ -36,31 +37,6 @@ pub struct EncoderConfig {
     /// Threads that share a picture, 1 to 4; each has its own slice. Two halve the time of a picture
     /// at the same CPU.
     pub threads: u8,
-}
-
-/// Pictures per second, 1 to 120.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FrameRate(u8);
-
-impl FrameRate {
-    /// Constructs a rate, cut to 1 to 120 pictures a second.
-    pub const fn per_second(pictures: u8) -> Self {
-        match pictures {
-            0 => Self(1),
-            1..=120 => Self(pictures),
-            _ => Self(120),
-        }
-    }
-
-    /// The rate in pictures per second.
-    pub const fn as_per_second(self) -> u8 {
-        self.0
-    }
-
-    /// The time from one picture to the next.
-    pub fn interval(self) -> Duration {
-        Duration::from_secs(1) / u32::from(self.0)
-    }
 }
 
 /// An encoded picture.

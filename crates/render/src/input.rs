@@ -148,7 +148,7 @@ impl Hands {
             }
             InputEvent::Wheel { dx, dy, .. } => self.turn_wheel(link, *dx, *dy),
             InputEvent::Release => self.release(link),
-            // The seat and the pipeline do these.
+            // The seat does the one, who owns the screen decides the other.
             InputEvent::Clipboard { .. } | InputEvent::Resize { .. } => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use logic::rate::Scale;
 use yuv::{
     BufferStoreMut, YuvConversionMode, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
     bgra_to_yuv420,
@@ -64,29 +65,13 @@ impl Size {
     /// The size after scaling down.
     #[must_use]
     pub fn scaled(self, scale: Scale) -> Self {
-        let (quarters, of) = match scale {
-            Scale::Full => (1, 1),
-            Scale::ThreeQuarters => (3, 4),
-            Scale::Half => (1, 2),
-        };
-        let side = |side: u16| (side / of * quarters) & !1;
+        let (parts, of) = scale.ratio();
+        let side = |side: u16| (side / of * parts) & !1;
         Self {
             width: side(self.width),
             height: side(self.height),
         }
     }
-}
-
-/// How far a picture is scaled down before it is encoded, when the way to the terminal is narrow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scale {
-    /// As it is.
-    #[default]
-    Full,
-    /// Three quarters of either side: 56 % of the pixels.
-    ThreeQuarters,
-    /// Half of either side: 25 % of the pixels.
-    Half,
 }
 
 /// A picture as one plane of brightness and two of colour at half its width and height (BT.709,

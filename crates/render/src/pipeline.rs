@@ -15,14 +15,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use logic::content::Mode;
+use logic::rate::{FrameRate, Scale};
 use model::Bitrate;
 use model::input::{InputEvent, InputSeq};
 use model::manifest::Content;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cursor::Cursor;
-use crate::encoder::{EncoderError, FrameRate};
-use crate::picture::{Scale, Size};
+use crate::encoder::EncoderError;
+use crate::picture::Size;
+use crate::screen::Screen;
 use crate::seat::{Seat, SeatShared};
 use crate::wake::Orders;
 use crate::x11::{XError, XServer};
@@ -38,8 +40,6 @@ pub const FRAMES_MAX: usize = 4;
 pub struct PipelineConfig {
     /// The X server.
     pub server: XServer,
-    /// The size of the screen at the start; cut to what the server was started with.
-    pub size: Size,
     /// What the screen shows.
     pub content: Content,
     /// The rate to aim at in the beginning.
@@ -61,7 +61,7 @@ pub struct Outputs {
     pub cursor: watch::Receiver<Option<Cursor>>,
     /// The newest text that an app copied; `None` until the first.
     pub clipboard: watch::Receiver<Option<Arc<str>>>,
-    /// The size of the screen, which an app may be told of late or not at all.
+    /// The size of the screen, whoever changes it.
     pub size: watch::Receiver<Size>,
     /// Told once, when the pipeline has ended: `Ok` if it was stopped, otherwise why it cannot go on.
     pub ended: oneshot::Receiver<Result<(), PipelineError>>,
@@ -124,13 +124,14 @@ impl Pipeline {
             ended: Mutex::new(Some(ended_tx)),
         });
         let seat = Seat::open(&config.server, &config.gamepad, copied_tx)?;
-        let (size_tx, size) = watch::channel(config.size);
+        let screen = Screen::connect(&config.server)?;
+        let (size_tx, size) = watch::channel(screen.size());
         let sinks = video::Sinks {
             video: video_tx,
             cursor: cursor_tx,
             size: size_tx,
         };
-        let video_loop = video::Video::open(&config, sinks, shared.clone(), seat.mark())?;
+        let video_loop = video::Video::open(&config, screen, sinks, shared.clone(), seat.mark())?;
 
         let owner = Arc::new(Owner(shared.clone()));
         let for_seat = shared.clone();
@@ -190,19 +191,27 @@ impl PipelineHandle {
         self.0.0.video.give(|orders| orders.scale = Some(scale));
     }
 
-    /// Changes the size of the screen, cut to what the server was started with. A keyframe follows.
-    pub fn resize(&self, size: Size) {
-        self.0.0.video.give(|orders| orders.size = Some(size));
+    /// Captures nothing more until [`go`](Self::go): the way to the terminal is blocked. What changes
+    /// meanwhile is in the next picture, and keyframes asked for wait.
+    pub fn hold(&self) {
+        self.0
+            .0
+            .video
+            .give(|orders| orders.way = Some(video::Way::Blocked));
+    }
+
+    /// Captures again, as if it had never ceased: without a keyframe.
+    pub fn go(&self) {
+        self.0
+            .0
+            .video
+            .give(|orders| orders.way = Some(video::Way::Free));
     }
 
     /// Hands in a person's input, in order. Events that the X server does not take in time are
-    /// forgotten and everything held is let go.
+    /// forgotten and everything held is let go. A wish for another size is not for us: whoever owns
+    /// the screen decides it.
     pub fn input(&self, events: Vec<InputEvent>) {
-        for event in &events {
-            if let InputEvent::Resize { width, height, .. } = event {
-                self.resize(Size::new(*width, *height));
-            }
-        }
         self.0.0.seat.orders.give(|orders| orders.add(events));
     }
 

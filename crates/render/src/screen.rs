@@ -4,8 +4,7 @@
 //! into shared memory, which so always holds the whole picture as of the last grab. Between damage
 //! nothing is asked of the server.
 //!
-//! The server must be started as large as the screen may ever get; RandR then makes it smaller and
-//! larger within that (see [`Screen::resize`]).
+//! How large the screen is others decide; a `Screen` follows.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -14,10 +13,11 @@ use model::input::InputSeq;
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
 use x11rb::protocol::damage::{self, ConnectionExt as _, Damage};
-use x11rb::protocol::randr;
 use x11rb::protocol::shm::{self, ConnectionExt as _};
 use x11rb::protocol::xfixes::{self, ConnectionExt as _};
-use x11rb::protocol::xproto::{ImageFormat, ImageOrder, Rectangle};
+use x11rb::protocol::xproto::{
+    ChangeWindowAttributesAux, ConnectionExt as _, EventMask, ImageFormat, ImageOrder, Rectangle,
+};
 
 use crate::cursor::Cursor;
 use crate::mark::Mark;
@@ -26,23 +26,27 @@ use crate::shm::Segment;
 use crate::wake::Wake;
 use crate::x11::{Link, XError, XServer};
 
-mod resize;
+/// A screen that changes its size this often while it is copied is not one that can be shown.
+const GRAB_TRIES: u32 = 8;
 
 /// A screen that is being watched.
 #[derive(Debug)]
 pub struct Screen {
     link: Link,
     size: Size,
-    /// The largest size ever: what the shared memory was made for.
-    max_size: Size,
-    segment: Segment,
-    segment_id: shm::Seg,
+    memory: Memory,
     damage: Damage,
     /// The box around what changed since the last grab.
     damaged: Option<Area>,
     cursor_changed: bool,
     mark: Option<Mark>,
-    mode: Option<resize::OwnMode>,
+}
+
+/// Memory shared with the server, as large as the screen.
+#[derive(Debug)]
+struct Memory {
+    segment: Segment,
+    id: shm::Seg,
 }
 
 /// What a grab copied.
@@ -78,7 +82,6 @@ impl Screen {
             shm::X11_EXTENSION_NAME,
             damage::X11_EXTENSION_NAME,
             xfixes::X11_EXTENSION_NAME,
-            randr::X11_EXTENSION_NAME,
         ] {
             link.need(extension)?;
         }
@@ -92,17 +95,12 @@ impl Screen {
         connection.xfixes_query_version(5, 0)?.reply()?;
         check_pixels(&link)?;
 
-        let (width, height) = {
-            let screen = link.screen();
-            (screen.width_in_pixels, screen.height_in_pixels)
-        };
-        let max_size = resize::max_size(&link)?;
-        let (segment, fd) = Segment::new(max_size.area() * 4).map_err(|source| XError::System {
-            what: "share memory with the X server",
-            source,
-        })?;
-        let segment_id = connection.generate_id()?;
-        connection.shm_attach_fd(segment_id, fd, false)?.check()?;
+        // Told of changes first, then asked: so no change is missed between the two.
+        let changes = ChangeWindowAttributesAux::new().event_mask(EventMask::STRUCTURE_NOTIFY);
+        connection.change_window_attributes(link.root, &changes)?;
+        let root = connection.get_geometry(link.root)?.reply()?;
+        let size = Size::new(root.width, root.height);
+        let memory = Memory::share(&link, size)?;
         let damage = connection.generate_id()?;
         let level = damage::ReportLevel::BOUNDING_BOX;
         connection
@@ -115,28 +113,20 @@ impl Screen {
 
         let mut screen = Self {
             link,
-            size: Size::new(width, height).within(max_size),
-            max_size,
-            segment,
-            segment_id,
+            size,
+            memory,
             damage,
             damaged: None,
             cursor_changed: true,
             mark: None,
-            mode: None,
         };
         screen.invalidate();
         Ok(screen)
     }
 
-    /// The size now.
+    /// The size as of the last [`update`](Self::update) or [`grab`](Self::grab).
     pub const fn size(&self) -> Size {
         self.size
-    }
-
-    /// The largest size that [`resize`](Self::resize) can give: what the server was started with.
-    pub const fn max_size(&self) -> Size {
-        self.max_size
     }
 
     /// From now on grabs say which input they come after.
@@ -144,8 +134,8 @@ impl Screen {
         self.mark = Some(mark);
     }
 
-    /// Takes in what the server has to say, without blocking. Says whether something changed since
-    /// the last grab.
+    /// Takes in what the server has to say, without blocking but for memory where the size has
+    /// changed. Says whether something changed since the last grab.
     ///
     /// # Errors
     /// If the server has gone.
@@ -155,6 +145,9 @@ impl Screen {
             match event {
                 Event::DamageNotify(event) => self.add_damage(event.area),
                 Event::XfixesCursorNotify(_) => self.cursor_changed = true,
+                Event::ConfigureNotify(event) if event.window == self.link.root => {
+                    self.follow_size(Size::new(event.width, event.height))?;
+                }
                 // Errors of requests that were not waited for, and events not asked for.
                 event => tracing::debug!(?event, "unexpected word of the X server"),
             }
@@ -182,14 +175,29 @@ impl Screen {
         });
     }
 
-    /// Copies what changed since the last grab; `None` if nothing did.
+    /// Copies what changed since the last grab; `None` if nothing did. Afterwards the screen may
+    /// have another [`size`](Self::size), in which the whole of it was copied.
     ///
     /// # Errors
     /// If the server has gone.
     pub fn grab(&mut self) -> Result<Option<Grab>, XError> {
-        let Some(area) = self.damaged.take() else {
-            return Ok(None);
-        };
+        for _ in 0..GRAB_TRIES {
+            let Some(area) = self.damaged else {
+                return Ok(None);
+            };
+            let memory = self.memory.id;
+            match self.copy(area) {
+                // The screen has become smaller, of which we know only now.
+                Err(XError::Refused(_)) if self.update()? && self.memory.id != memory => {}
+                copied => return copied.map(Some),
+            }
+        }
+        Err(XError::Lacks {
+            what: "a screen that keeps its size",
+        })
+    }
+
+    fn copy(&mut self, area: Area) -> Result<Grab, XError> {
         // Damage that comes after this is reported anew, so nothing is lost between the two
         // requests: at worst it is copied twice.
         let connection = &self.link.connection;
@@ -205,38 +213,25 @@ impl Screen {
             height,
             !0,
             ImageFormat::Z_PIXMAP.into(),
-            self.segment_id,
+            self.memory.id,
             u32::from(area.top) * u32::from(width) * 4,
         )?;
         cookie.reply()?;
+        self.damaged = None;
         let input_seq = InputSeq(mark.map_or(Ok(0), Mark::read)?);
         #[expect(clippy::cast_precision_loss, reason = "a share needs no 24 bits")]
         let changed = area.pixels() as f32 / self.size.area() as f32;
-        Ok(Some(Grab {
+        Ok(Grab {
             rows: area.top..area.bottom,
             changed,
             input_seq,
-        }))
+        })
     }
 
     /// The whole picture as of the last grab: rows from the top, four bytes a pixel (blue, green,
     /// red, nothing).
     pub fn pixels(&self) -> &[u8] {
-        &self.segment.bytes()[..self.size.area() * 4]
-    }
-
-    /// Changes the size, cut to what the server allows. Returns the size it has now.
-    ///
-    /// # Errors
-    /// If the server has gone or cannot change its size.
-    pub fn resize(&mut self, size: Size) -> Result<Size, XError> {
-        let size = size.within(self.max_size);
-        if size != self.size {
-            resize::resize(&self.link, &mut self.mode, size)?;
-            self.size = size;
-            self.invalidate();
-        }
-        Ok(self.size)
+        &self.memory.segment.bytes()[..self.size.area() * 4]
     }
 
     /// The cursor's shape if it changed since the last call.
@@ -251,12 +246,38 @@ impl Screen {
         Ok(Some(Cursor::from_image(&image)))
     }
 
+    /// The screen has this size now: what was copied in another is of no use.
+    fn follow_size(&mut self, size: Size) -> Result<(), XError> {
+        if size == self.size {
+            return Ok(());
+        }
+        let memory = Memory::share(&self.link, size)?;
+        let before = std::mem::replace(&mut self.memory, memory);
+        self.link.connection.shm_detach(before.id)?;
+        self.size = size;
+        self.invalidate();
+        Ok(())
+    }
+
     fn add_damage(&mut self, rectangle: Rectangle) {
         let damaged = Area::clipped(rectangle, self.size);
         self.damaged = match (self.damaged, damaged) {
             (Some(before), Some(now)) => Some(before.union(now)),
             (before, now) => before.or(now),
         };
+    }
+}
+
+impl Memory {
+    fn share(link: &Link, size: Size) -> Result<Self, XError> {
+        let (segment, fd) = Segment::new(size.area() * 4).map_err(|source| XError::System {
+            what: "share memory with the X server",
+            source,
+        })?;
+        let id = link.connection.generate_id()?;
+        let attached = link.connection.shm_attach_fd(id, fd, false)?;
+        attached.check()?;
+        Ok(Self { segment, id })
     }
 }
 

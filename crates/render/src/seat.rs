@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use model::input::InputEvent;
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use crate::input::Hands;
 use crate::mark::Mark;
 use crate::picture::Size;
 use crate::wake::Orders;
+use crate::windows::Windows;
 use crate::x11::{Link, XError, XServer};
 
 /// Events that wait at most: seconds of the fastest mouse. Beyond, the X server hangs, and what
@@ -89,6 +91,9 @@ pub(crate) struct Seat {
     hands: Hands,
     clipboard: Clipboard,
     mark: Mark,
+    windows: Windows,
+    /// What waits for a window, in order. Invariant: at most `EVENTS_MAX`.
+    held: VecDeque<InputEvent>,
     copied: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -103,6 +108,8 @@ impl Seat {
             hands: Hands::new(&link, gamepad)?,
             clipboard: Clipboard::new(&link)?,
             mark: Mark::new(&link)?,
+            windows: Windows::watch(&link, Instant::now())?,
+            held: VecDeque::new(),
             link,
             copied,
         })
@@ -122,18 +129,35 @@ impl Seat {
                 // A round trip: the server forgets what it has not read of a connection that closed.
                 return Ok(self.link.connection.sync()?);
             }
-            if orders.release {
+            let forgotten = self.held.len() + orders.events.len() > EVENTS_MAX;
+            if orders.release || forgotten {
+                self.held.clear();
                 self.hands.release(&self.link)?;
             }
             if orders.left {
                 self.mark.set(&self.link, 0)?;
             }
-            self.inject(&orders.events, shared)?;
+            self.held.extend(orders.events);
+            self.listen()?; // of windows that came or went
+            let ready = self.is_ready();
+            let waits = |event: &InputEvent| !ready && needs_window(event);
+            let first = self.held.iter().position(waits);
+            let events = self.held.drain(..first.unwrap_or(self.held.len()));
+            let events: Vec<InputEvent> = events.collect();
+            self.inject(&events, shared)?;
             self.listen()?;
+            if !self.held.is_empty() && self.is_ready() {
+                continue;
+            }
+            let ready_in = || {
+                let now = Instant::now();
+                self.windows.ready_at().saturating_duration_since(now)
+            };
+            let timeout = (!self.held.is_empty()).then(ready_in);
             shared
                 .orders
                 .wake
-                .wait(self.link.fd(), None)
+                .wait(self.link.fd(), timeout)
                 .map_err(|source| XError::System {
                     what: "wait",
                     source,
@@ -148,13 +172,19 @@ impl Seat {
             let Some(event) = self.link.connection.poll_for_event()? else {
                 return Ok(());
             };
+            self.windows.handle(&self.link, &event, Instant::now())?;
             if let Some(text) = self.clipboard.handle(&self.link, &event)? {
                 self.copied.send_replace(Some(text));
             }
         }
     }
 
-    fn inject(&mut self, events: &VecDeque<InputEvent>, shared: &SeatShared) -> Result<(), XError> {
+    /// Whether there is somebody to type to.
+    fn is_ready(&self) -> bool {
+        Instant::now() >= self.windows.ready_at()
+    }
+
+    fn inject(&mut self, events: &[InputEvent], shared: &SeatShared) -> Result<(), XError> {
         let size = shared.size();
         for event in events {
             self.hands.inject(&self.link, event, size)?;
@@ -166,5 +196,21 @@ impl Seat {
             self.mark.set(&self.link, seq.0)?;
         }
         Ok(())
+    }
+}
+
+/// Whether an event goes nowhere while no program shows a window.
+const fn needs_window(event: &InputEvent) -> bool {
+    match event {
+        InputEvent::Key { .. }
+        | InputEvent::Text { .. }
+        | InputEvent::Gamepad { .. }
+        | InputEvent::Button { .. }
+        | InputEvent::Wheel { .. } => true,
+        InputEvent::Move { .. }
+        | InputEvent::Relative { .. }
+        | InputEvent::Clipboard { .. }
+        | InputEvent::Resize { .. }
+        | InputEvent::Release => false,
     }
 }

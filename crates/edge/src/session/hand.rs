@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use api::session::ScreenSize;
 use model::input::{CLIPBOARD_MAX, Control, InputEvent};
 use relay::priority;
 use relay::subscribe::{Preferences, Subscription};
 use render::pipeline::PipelineHandle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -58,6 +59,8 @@ pub(super) struct Hands {
 struct Sink {
     pipeline: RwLock<Option<PipelineHandle>>,
     touched: AtomicBool,
+    /// How large the terminal wants the screen to be: only the newest wish counts.
+    wish: watch::Sender<Option<ScreenSize>>,
 }
 
 impl Hands {
@@ -78,6 +81,11 @@ impl Hands {
         self.messages_rx
             .take()
             .expect("the session takes it once, at its start")
+    }
+
+    /// How large the terminal wants the screen to be, if it ever said so.
+    pub(super) fn wishes(&self) -> watch::Receiver<Option<ScreenSize>> {
+        self.sink.wish.subscribe()
     }
 
     /// Input goes to this app from now on.
@@ -232,6 +240,13 @@ fn events(payload: &[u8]) -> Result<Vec<InputEvent>, String> {
 impl Sink {
     fn give(&self, events: Vec<InputEvent>) {
         self.touched.store(true, Ordering::Relaxed);
+        let wished = events.iter().rev().find_map(|event| match *event {
+            InputEvent::Resize { width, height, .. } => Some(ScreenSize { width, height }),
+            _ => None,
+        });
+        if wished.is_some() {
+            self.wish.send_replace(wished);
+        }
         let pipeline = self.pipeline.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = &*pipeline {
             pipeline.input(events);

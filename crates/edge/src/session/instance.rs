@@ -8,6 +8,7 @@ use model::manifest::Stream;
 use runtime::display::Size;
 use runtime::instance::{Instance, InstanceConfig, SoundWish};
 use runtime::process::Limits;
+use tracing::warn;
 
 use crate::shared::Shared;
 
@@ -60,6 +61,24 @@ pub(crate) async fn start(
     Instance::start(config).await.map_err(|error| chain(&error))
 }
 
+/// Gives an instance that was started for nobody the screen that this terminal wants.
+pub(crate) async fn fit(instance: &Instance, manifest: &Stream, screen: Option<ScreenSize>) {
+    let (width, height) = first_size(manifest, screen);
+    if (width, height) == first_size(manifest, None) {
+        return;
+    }
+    // An app is better shown at another size than not.
+    if let Err(error) = instance.resize(Size { width, height }).await {
+        warn!(error = chain(&error), "a warm instance keeps its size");
+    }
+}
+
+/// The size a terminal may give a screen while it runs, where the manifest lets it.
+pub(crate) fn later_size(manifest: &Stream, wish: ScreenSize) -> Option<(u16, u16)> {
+    let allowed = manifest.screen.resizable;
+    allowed.then(|| first_size(manifest, Some(wish)))
+}
+
 /// The size a session begins with: even, within what its screen can be.
 pub(crate) fn first_size(manifest: &Stream, screen: Option<ScreenSize>) -> (u16, u16) {
     let (max_width, max_height) = max_size(manifest);
@@ -109,15 +128,16 @@ mod tests {
 
     #[test]
     fn a_fixed_screen_does_not_follow_the_terminal() {
-        let wanted = Some(ScreenSize {
+        let wish = ScreenSize {
             width: 801,
             height: 601,
-        });
+        };
+        let wanted = Some(wish);
         assert_eq!(first_size(&manifest(""), wanted), (1280, 720));
-        assert_eq!(
-            first_size(&manifest("resizable = true"), wanted),
-            (800, 600)
-        );
+        let resizable = manifest("resizable = true");
+        assert_eq!(first_size(&resizable, wanted), (800, 600));
+        assert_eq!(later_size(&manifest(""), wish), None);
+        assert_eq!(later_size(&resizable, wish), Some((800, 600)));
     }
 
     #[test]

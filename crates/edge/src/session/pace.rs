@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use logic::rate::{self, Limits, Rate, Receipt, Target};
+use logic::rate::{FrameRate, Limits, Rate, Receipt, Scale, Target};
 use model::input::Report;
 use model::manifest::Screen;
 use model::{Bitrate, Bytes};
-use render::encoder::FrameRate;
-use render::picture::Scale;
+use tracing::debug;
 
 use super::stage::Stage;
 
@@ -16,6 +15,8 @@ pub(super) struct Pace {
     rate: Rate,
     /// What the encoder was last told.
     told: Option<Target>,
+    /// Whether it was told to wait.
+    held: bool,
 }
 
 impl Pace {
@@ -23,12 +24,13 @@ impl Pace {
         let pixels = pixels(width, height);
         let limits = Limits {
             ceiling: enough(pixels),
-            frame_rate: rate::FrameRate::fps(screen.max_fps.into()),
+            frame_rate: FrameRate::fps(screen.max_fps.into()),
             ..Limits::default()
         };
         Self {
             rate: Rate::new(limits, pixels, now),
             told: None,
+            held: false,
         }
     }
 
@@ -42,10 +44,16 @@ impl Pace {
         self.rate.target().bitrate
     }
 
-    /// There is a new encoder, or it has another size: it knows nothing yet.
-    pub(super) fn handle_stage(&mut self, (width, height): (u16, u16)) {
-        self.rate.handle_resize(pixels(width, height));
+    /// There is a new encoder: it knows nothing yet.
+    pub(super) fn handle_stage(&mut self, size: (u16, u16)) {
+        self.handle_resize(size);
         self.told = None;
+        self.held = false;
+    }
+
+    /// The screen has another size.
+    pub(super) fn handle_resize(&mut self, (width, height): (u16, u16)) {
+        self.rate.handle_resize(pixels(width, height));
     }
 
     /// A terminal has come, or come back, perhaps by another way.
@@ -80,9 +88,19 @@ impl Pace {
         self.rate.poll_timeout()
     }
 
-    /// Tells the encoder what has changed.
-    pub(super) fn apply(&mut self, stage: Option<&Stage>) {
+    /// Tells the encoder what has changed. To be called after everything that happens.
+    pub(super) fn apply(&mut self, stage: Option<&Stage>, now: Instant) {
         let Some(stage) = stage else { return };
+        let held = !self.rate.is_open(now);
+        if held != self.held {
+            self.held = held;
+            debug!(held, "the way to the terminal");
+            if held {
+                stage.pipeline().hold();
+            } else {
+                stage.pipeline().go();
+            }
+        }
         let changed = self.rate.poll_target();
         let target = match (changed, self.told) {
             (Some(target), _) => target,
@@ -93,16 +111,11 @@ impl Pace {
         let pipeline = stage.pipeline();
         pipeline.set_bitrate(target.bitrate);
         if before.is_none_or(|it| it.frame_rate != target.frame_rate) {
-            let fps = u8::try_from(target.frame_rate.as_fps()).unwrap_or(u8::MAX);
-            pipeline.set_max_fps(FrameRate::per_second(fps));
+            pipeline.set_max_fps(target.frame_rate);
         }
         // Each change of size costs a keyframe, so only a change is told.
-        if before.map_or(rate::Scale::Full, |it| it.scale) != target.scale {
-            pipeline.set_scale(match target.scale {
-                rate::Scale::Full => Scale::Full,
-                rate::Scale::ThreeQuarters => Scale::ThreeQuarters,
-                rate::Scale::Half => Scale::Half,
-            });
+        if before.map_or(Scale::Full, |it| it.scale) != target.scale {
+            pipeline.set_scale(target.scale);
         }
     }
 }

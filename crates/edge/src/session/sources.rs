@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use api::session::ScreenSize;
 use relay::subscribe::{Announcement, Announcements};
+use runtime::display::ResizeError;
 use runtime::instance::{Instance, State};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -19,6 +21,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// After a screen that could not be captured.
 const STAGE_AGAIN: Duration = Duration::from_millis(500);
 
+/// How long a screen keeps a size at least: apps draw everything anew for each, and so do we.
+const RESIZE_REST: Duration = Duration::from_millis(100);
+
 /// What a session is woken by.
 pub(super) enum Event {
     /// The node asks.
@@ -29,6 +34,10 @@ pub(super) enum Event {
     Started(Result<Instance, String>),
     /// The picture is there, or cannot be had.
     Staged(Result<Stage, String>),
+    /// The terminal wants the screen to have another size.
+    Wished(ScreenSize),
+    /// The screen was given another size, or keeps the one it has.
+    Resized(Result<(), ResizeError>),
     /// The app, its screen or its sound has changed.
     AppChanged(State),
     /// A terminal's connection came or went.
@@ -46,10 +55,12 @@ pub(super) enum Event {
 /// Everything a session waits for, but for its stage.
 pub(super) struct Sources {
     commands: mpsc::Receiver<Command>,
+    wishes: watch::Receiver<Option<ScreenSize>>,
     messages: mpsc::Receiver<Message>,
     terminals: Option<Announcements>,
     app: Option<watch::Receiver<State>>,
-    /// At most two: an instance that starts and a stage that is set.
+    /// At most three: an instance that starts, a stage that is set and a screen that is given
+    /// another size.
     jobs: JoinSet<Event>,
     tick: Interval,
 }
@@ -57,12 +68,14 @@ pub(super) struct Sources {
 impl Sources {
     pub(super) fn new(
         commands: mpsc::Receiver<Command>,
+        wishes: watch::Receiver<Option<ScreenSize>>,
         messages: mpsc::Receiver<Message>,
     ) -> Self {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             commands,
+            wishes,
             messages,
             terminals: None,
             app: None,
@@ -105,6 +118,18 @@ impl Sources {
         }
     }
 
+    /// Waits for a screen that is being given another size, and for a moment of rest after it.
+    pub(super) fn resizing(
+        &mut self,
+        resize: impl Future<Output = Result<(), ResizeError>> + Send + 'static,
+    ) {
+        self.jobs.spawn(async {
+            let resized = resize.await;
+            tokio::time::sleep(RESIZE_REST).await;
+            Event::Resized(resized)
+        });
+    }
+
     /// The next event. Safe to drop and call again.
     pub(super) async fn next(
         &mut self,
@@ -113,6 +138,7 @@ impl Sources {
     ) -> Event {
         let Self {
             commands,
+            wishes,
             messages,
             terminals,
             app,
@@ -123,6 +149,7 @@ impl Sources {
             biased;
             command = commands.recv() => command.map_or(Event::NodeGone, Event::Command),
             output = output(stage) => Event::Output(output),
+            wish = wished(wishes) => Event::Wished(wish),
             Some(message) = messages.recv() => Event::Hand(message),
             Some(terminal) = announcement(terminals.as_mut()) => Event::Terminal(terminal),
             state = changed(app) => Event::AppChanged(state),
@@ -152,6 +179,16 @@ async fn output(stage: Option<&mut Stage>) -> Output {
         Some(stage) => stage.next().await,
         None => std::future::pending().await,
     }
+}
+
+async fn wished(wishes: &mut watch::Receiver<Option<ScreenSize>>) -> ScreenSize {
+    if wishes.changed().await.is_ok()
+        && let Some(wish) = *wishes.borrow_and_update()
+    {
+        return wish;
+    }
+    // Whoever could wish has gone, and so will this.
+    std::future::pending().await
 }
 
 async fn announcement(terminals: Option<&mut Announcements>) -> Option<Announcement> {

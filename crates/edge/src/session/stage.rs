@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::session::ScreenSize;
+use logic::rate::FrameRate;
 use model::Bitrate;
 use model::manifest::{Content, Stream};
 use relay::publish::Demand;
 use render::cursor::Cursor;
-use render::encoder::FrameRate;
-use render::picture::Size;
 use render::pipeline::{Outputs, Pipeline, PipelineConfig, PipelineHandle, VideoFrame};
 use render::sound::{Packet, Recording};
 use render::{Authority, XServer};
@@ -18,7 +16,7 @@ use runtime::display::Display;
 use runtime::instance::{Sound, State};
 use tracing::warn;
 
-use super::instance::{chain, first_size};
+use super::instance::chain;
 use crate::machine;
 
 /// The layout that an X server starts with.
@@ -29,7 +27,6 @@ const FIRST_LAYOUT: &str = "us";
 pub(crate) struct Request {
     display: Display,
     sound: Option<(PathBuf, String)>,
-    size: Size,
     content: Content,
     max_fps: u8,
     bitrate: Bitrate,
@@ -49,13 +46,7 @@ impl Request {
     }
 
     /// `None` while the instance has no screen.
-    pub(crate) fn new(
-        state: &State,
-        manifest: &Stream,
-        screen: Option<ScreenSize>,
-        bitrate: Bitrate,
-    ) -> Option<Self> {
-        let (width, height) = first_size(manifest, screen);
+    pub(crate) fn new(state: &State, manifest: &Stream, bitrate: Bitrate) -> Option<Self> {
         let button = |(name, code): (&String, &String)| {
             Some((name.strip_prefix("button")?.parse().ok()?, code.clone()))
         };
@@ -65,7 +56,6 @@ impl Request {
                 Sound::On { socket, monitor } => Some((socket.clone(), monitor.clone())),
                 Sound::Off | Sound::Unavailable { .. } => None,
             },
-            size: Size::new(width, height),
             content: manifest.screen.content,
             max_fps: manifest.screen.max_fps,
             bitrate,
@@ -108,10 +98,9 @@ impl Stage {
     pub(crate) async fn set(request: Request) -> Result<Self, String> {
         let config = PipelineConfig {
             server: request.server(),
-            size: request.size,
             content: request.content,
             bitrate: request.bitrate,
-            max_fps: FrameRate::per_second(request.max_fps),
+            max_fps: FrameRate::fps(request.max_fps.into()),
             threads: machine::encoder_threads(),
             gamepad: request.gamepad.clone(),
         };
@@ -191,7 +180,6 @@ impl Stage {
     /// What comes next. Safe to drop and call again.
     pub(crate) async fn next(&mut self) -> Output {
         let Self {
-            request,
             outputs,
             recording,
             demand,
@@ -212,11 +200,7 @@ impl Stage {
                     None => Output::Resized,
                 }
             }
-            Ok(()) = outputs.size.changed() => {
-                // A stage that replaces this one begins where it ended.
-                request.size = *outputs.size.borrow_and_update();
-                Output::Resized
-            }
+            Ok(()) = outputs.size.changed() => Output::Resized,
             wanted = demanded(demand.as_ref(), *wanted) => Output::Wanted(wanted),
             ended = &mut outputs.ended => Output::Ended(match ended {
                 Ok(Ok(())) | Err(_) => "it was stopped".to_owned(),

@@ -1,12 +1,15 @@
 //! The frames on their way, and when they are so many that another one must wait.
 //!
-//! Frames are counted, not named: a report says how many arrived or were lost. Should the count
-//! ever drift, frames that are never mentioned are forgotten.
+//! Frames are counted, not named: a report says how many arrived or were lost. Of those that are lost
+//! a terminal does not know all, so that the count drifts: but frames arrive in order, and what is
+//! older than those that arrive now never will. What is never mentioned at all is forgotten.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use model::Bytes;
+
+use super::Receipt;
 
 /// How long a frame may be on its way, beyond a round trip and the time between two reports, before
 /// no other is sent: a screen can wait, a queue only grows.
@@ -41,10 +44,22 @@ impl Flight {
         self.sent = self.sent.saturating_add(size);
     }
 
-    /// So many frames arrived, and so many never will.
-    pub(super) fn handle_receipt(&mut self, received: u32, lost: u32) {
+    /// So many frames arrived, so late, and so many never will.
+    pub(super) fn handle_receipt(&mut self, receipt: &Receipt, round_trip: Duration, now: Instant) {
+        let Receipt { received, lost, .. } = *receipt;
         let count = usize::try_from(received.saturating_add(lost)).unwrap_or(usize::MAX);
         self.frames.drain(..count.min(self.frames.len()));
+        if received > 0 {
+            // The first of those was sent a report and its way ago; where nothing is known to be
+            // lost there is no hurry to believe it.
+            let way = receipt.late.min(FORGOTTEN)
+                + match lost {
+                    0 => patience(round_trip),
+                    _ => round_trip + REPORT_INTERVAL,
+                };
+            let is_gone = |it: &mut Instant| now > *it + way;
+            while self.frames.pop_front_if(is_gone).is_some() {}
+        }
         if received > 0 || self.frames.is_empty() {
             self.arrived |= received > 0;
             self.empty_windows = 0;
@@ -68,7 +83,7 @@ impl Flight {
     }
 
     pub(super) fn is_open(&self, round_trip: Duration, now: Instant) -> bool {
-        let patience = round_trip + REPORT_INTERVAL + ON_THE_WAY_MAX;
+        let patience = patience(round_trip);
         (self.arrived || self.sent < START_WINDOW)
             && self.frames.front().is_none_or(|it| now < *it + patience)
     }
@@ -76,4 +91,9 @@ impl Flight {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.frames.front().map(|it| *it + FORGOTTEN)
     }
+}
+
+/// How long a frame may be on its way, a report of its arrival included.
+fn patience(round_trip: Duration) -> Duration {
+    round_trip + REPORT_INTERVAL + ON_THE_WAY_MAX
 }

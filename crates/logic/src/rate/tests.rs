@@ -274,6 +274,68 @@ fn a_queue_closes_the_way_and_a_new_way_is_open() {
     assert!(rate.is_open(now + 200 * MS));
 }
 
+/// A terminal knows of a group that broke off, not of how many frames it would have had.
+#[test]
+fn frames_that_nobody_mentions_do_not_close_the_way() {
+    for unmentioned in [1, 5, 40] {
+        let start = Instant::now();
+        let mut rate = Rate::new(Limits::default(), PIXELS, start);
+        let mut now = start;
+        let mut play = |sent: u32, received: u32, lost: u32| {
+            for _ in 0..sent {
+                rate.handle_frame(Bytes::new(2_000), now);
+            }
+            now += 200 * MS;
+            let receipt = Receipt {
+                received,
+                lost,
+                ..good(u64::from(received) * 2_000)
+            };
+            rate.handle_receipt(&receipt, now);
+            rate.is_open(now)
+        };
+        for _ in 0..10 {
+            assert!(play(12, 12, 0));
+        }
+        assert!(play(12 + unmentioned, 12, 1));
+        // The screen rests, and would change once a second.
+        let mut open = true;
+        for window in 0..50 {
+            let changes = u32::from(open && window % 5 == 4);
+            open = play(changes, changes, 0);
+            assert!(open || window < 8, "{unmentioned}: closed at {window}");
+        }
+    }
+}
+
+#[test]
+fn a_link_that_collapses_and_comes_back_is_fresh_again_at_once() {
+    for one_way in [5, 40, 120] {
+        for seed in 1..4 {
+            let (breaks, mends) = (30 * SEC, 32 * SEC);
+            let samples = Simulation::new(move |t| {
+                let broken = (breaks..mends).contains(&t);
+                kbps(if broken { 300 } else { 8_000 })
+            })
+            .one_way(one_way * MS)
+            .seed(seed)
+            .run(60 * SEC);
+            let label = format!("{one_way} ms, seed {seed}");
+            let worst = max_queue(&samples, breaks..);
+            assert!(worst < 2_200 * MS, "{label}: a queue of {worst:?}");
+            // What was on its way passes first.
+            let after = max_queue(&samples, mends + SEC..);
+            assert!(after < 300 * MS, "{label}: still a queue of {after:?}");
+            let back = samples
+                .iter()
+                .find(|it| it.at > mends && it.target.bitrate >= kbps(4_000))
+                .expect("never back");
+            let took = back.at - mends;
+            assert!(took < 20 * SEC, "{label}: half the rate after {took:?}");
+        }
+    }
+}
+
 #[test]
 fn a_slow_decoder_gets_fewer_frames_and_later_more() {
     let start = Instant::now();

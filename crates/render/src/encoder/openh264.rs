@@ -5,12 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use logic::cadence::Frame;
 use logic::content::Mode;
+use logic::rate::FrameRate;
 use model::Bitrate;
 use openh264_sys2 as sys;
 
-use super::{
-    Encoded, Encoder, EncoderConfig, EncoderError, FrameRate, QUANTIZER_MAX, QUANTIZER_MIN, Simd,
-};
+use super::{Encoded, Encoder, EncoderConfig, EncoderError, QUANTIZER_MAX, QUANTIZER_MIN, Simd};
 use crate::picture::{I420, Size};
 
 mod ffi;
@@ -95,8 +94,7 @@ impl Encoder for OpenH264 {
     }
 
     fn set_frame_rate(&mut self, frame_rate: FrameRate) -> Result<(), EncoderError> {
-        self.raw
-            .set_frame_rate(f32::from(frame_rate.as_per_second()))?;
+        self.raw.set_frame_rate(per_second(frame_rate))?;
         self.config.frame_rate = frame_rate;
         Ok(())
     }
@@ -124,10 +122,15 @@ fn bits_per_second(bitrate: Bitrate) -> i32 {
     i32::try_from(bitrate.as_bps().clamp(1, BITRATE_MAX)).expect("it was cut to fit")
 }
 
+#[expect(clippy::cast_precision_loss, reason = "at most 120")]
+fn per_second(frame_rate: FrameRate) -> f32 {
+    frame_rate.as_fps() as f32
+}
+
 fn fill(parameters: &mut sys::SEncParamExt, config: &EncoderConfig) {
     let (width, height) = (config.size.width().into(), config.size.height().into());
     let bitrate = bits_per_second(config.bitrate);
-    let frame_rate = f32::from(config.frame_rate.as_per_second());
+    let frame_rate = per_second(config.frame_rate);
     let threads = config.threads.clamp(1, THREADS_MAX);
     let text = config.mode == Mode::Text;
 

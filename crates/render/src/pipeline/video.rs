@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use logic::cadence::{Cadence, Done, Frame, SHARP, Work};
 use logic::content::{Chooser, is_small};
+use logic::rate::{FrameRate, Scale};
 use model::Bitrate;
 use model::input::InputSeq;
 use tokio::sync::{mpsc, watch};
 
 use super::{PipelineConfig, PipelineError, Shared, VideoFrame};
 use crate::cursor::Cursor;
-use crate::encoder::{self, Encoder, EncoderConfig, FrameRate, Simd};
+use crate::encoder::{self, Encoder, EncoderConfig, Simd};
 use crate::mark::Mark;
-use crate::picture::{I420, Scale, Size};
+use crate::picture::{I420, Size};
 use crate::screen::Screen;
 
 /// How soon to look again whether a slow receiver has made room. It is the only waiting that is not
@@ -23,7 +24,7 @@ const ROOM_WAIT: Duration = Duration::from_millis(4);
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// The rate shared out is never taken for less: after a rest a single picture would otherwise get
 /// the bits of a second and take a second on its way.
-const RATE_MIN: u8 = 20;
+const RATE_MIN: u32 = 20;
 
 /// What the thread is to do; later wishes replace earlier ones.
 #[derive(Debug, Default)]
@@ -33,7 +34,7 @@ pub(super) struct VideoOrders {
     pub(super) bitrate: Option<Bitrate>,
     pub(super) max_fps: Option<FrameRate>,
     pub(super) scale: Option<Scale>,
-    pub(super) size: Option<Size>,
+    pub(super) way: Option<Way>,
     pub(super) stop: bool,
 }
 
@@ -42,6 +43,13 @@ pub(super) struct VideoOrders {
 pub(super) enum Run {
     On,
     Off,
+}
+
+/// Whether what is made can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Free,
+    Blocked,
 }
 
 /// Where results go.
@@ -75,14 +83,14 @@ pub(super) struct Video {
 impl Video {
     pub(super) fn open(
         config: &PipelineConfig,
+        mut screen: Screen,
         sinks: Sinks,
         shared: Arc<Shared>,
         mark: Mark,
     ) -> Result<Self, PipelineError> {
         let now = Instant::now();
-        let mut screen = Screen::connect(&config.server)?;
         screen.follow(mark);
-        let size = resize(&mut screen, config.size);
+        let size = screen.size();
         let chooser = Chooser::new(config.content, now);
         let encoder = encoder::open(EncoderConfig {
             size,
@@ -98,7 +106,6 @@ impl Video {
         }
         tracing::info!(encoder = encoder.name(), ?size, mode = ?chooser.mode(), "pipeline started");
         shared.seat.set_size(size);
-        sinks.size.send_replace(size);
         Ok(Self {
             encoder,
             cadence: Cadence::new(config.max_fps.interval(), now),
@@ -127,6 +134,7 @@ impl Video {
             if self.screen.update()? {
                 self.cadence.handle_damage(now);
             }
+            self.follow_size();
             // After anything that speaks with the X server: around again, as its answers may have
             // brought events along that nothing would wake us for.
             if self.run == Run::On
@@ -164,19 +172,6 @@ impl Video {
             // A screen at rest would stay as coarse as it was.
             self.cadence.handle_keyframe_request(now);
         }
-        if let Some(size) = orders.size {
-            let size = resize(&mut self.screen, size);
-            self.shared.seat.set_size(size);
-            self.sinks.size.send_if_modified(|known| {
-                let changed = *known != size;
-                *known = size;
-                changed
-            });
-            if size != self.picture.size() {
-                self.picture = I420::black(size);
-                self.cadence.handle_damage(now);
-            }
-        }
         if orders.keyframe {
             self.cadence.handle_keyframe_request(now);
         }
@@ -186,7 +181,22 @@ impl Video {
             None => {}
         }
         self.run = orders.run.unwrap_or(self.run);
+        match orders.way {
+            Some(Way::Blocked) => self.cadence.handle_hold(),
+            Some(Way::Free) => self.cadence.handle_release(now),
+            None => {}
+        }
         Ok(())
+    }
+
+    /// Takes over the size of the screen.
+    fn follow_size(&mut self) {
+        let size = self.screen.size();
+        if size != self.picture.size() {
+            self.picture = I420::black(size);
+            self.shared.seat.set_size(size);
+            self.sinks.size.send_replace(size);
+        }
     }
 
     fn work(&mut self, work: Work) -> Result<(), PipelineError> {
@@ -244,6 +254,7 @@ impl Video {
         let Some(grab) = self.screen.grab()? else {
             return Ok(0);
         };
+        self.follow_size();
         self.input_seq = grab.input_seq;
         self.picture.convert(self.screen.pixels(), grab.rows);
         self.chooser.handle_picture(grab.changed, now);
@@ -260,17 +271,6 @@ impl Video {
             changed
         });
     }
-}
-
-/// Resizes the screen if the server lets it; an app is better shown at another size than not.
-fn resize(screen: &mut Screen, size: Size) -> Size {
-    screen.resize(size).unwrap_or_else(|error| {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "cannot change the size"
-        );
-        screen.size()
-    })
 }
 
 fn scaled<'a>(picture: &'a I420, small: &'a mut Option<I420>, scale: Scale) -> &'a I420 {
@@ -300,15 +300,15 @@ fn air_time(bytes: usize, bitrate: Bitrate) -> Duration {
 /// How many pictures a second really come: the encoder shares the bitrate among so many.
 #[derive(Debug)]
 struct Rate {
-    max: u8,
-    told: u8,
+    max: u32,
+    told: u32,
     window_start: Instant,
     pictures: u32,
 }
 
 impl Rate {
     fn new(max: FrameRate, now: Instant) -> Self {
-        let max = max.as_per_second();
+        let max = max.as_fps();
         Self {
             max,
             told: max,
@@ -327,14 +327,14 @@ impl Rate {
         let pictures = f64::from(self.pictures) / elapsed.as_secs_f64();
         self.window_start = now;
         self.pictures = 0;
-        let rate = (pictures.round() as u8).clamp(RATE_MIN.min(self.max), self.max);
+        let rate = (pictures.round() as u32).clamp(RATE_MIN.min(self.max), self.max);
         // Small changes are noise.
         if rate.abs_diff(self.told) * 6 < self.told && rate != self.max {
             return None;
         }
         let changed = rate != self.told;
         self.told = rate;
-        changed.then_some(FrameRate::per_second(rate))
+        changed.then_some(FrameRate::fps(rate))
     }
 }
 
@@ -345,13 +345,13 @@ mod tests {
     #[test]
     fn the_encoder_learns_the_rate_that_really_comes() {
         let start = Instant::now();
-        let mut rate = Rate::new(FrameRate::per_second(60), start);
+        let mut rate = Rate::new(FrameRate::fps(60), start);
         let mut now = start;
         let mut play = |pictures: u32, seconds: u32| {
             let mut told = Vec::new();
             for _ in 0..pictures * seconds {
                 now += Duration::from_secs(1) / pictures;
-                told.extend(rate.handle_picture(now).map(FrameRate::as_per_second));
+                told.extend(rate.handle_picture(now).map(FrameRate::as_fps));
             }
             told
         };

@@ -170,7 +170,7 @@ impl Copier {
 
 fn start() -> (Xvfb, Viewer, Copier) {
     let xvfb = Xvfb::start(SIZE);
-    let viewer = Viewer::start(config(&xvfb.display, SIZE));
+    let viewer = Viewer::start(config(&xvfb.display));
     let copier = Copier::start(&xvfb.display);
     (xvfb, viewer, copier)
 }

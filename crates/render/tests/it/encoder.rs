@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use logic::cadence::Frame;
 use logic::content::Mode;
+use logic::rate::FrameRate;
 use model::Bitrate;
-use render::encoder::{self, Encoder, EncoderConfig, EncoderError, FrameRate, Simd};
+use render::encoder::{self, Encoder, EncoderConfig, EncoderError, Simd};
 use render::picture::{I420, Size};
 
 use crate::support::decoder::Decoder;
@@ -17,7 +18,7 @@ fn open(mode: Mode, kbps: u64, threads: u8) -> Box<dyn Encoder> {
         size: SIZE,
         mode,
         bitrate: Bitrate::kbps(kbps),
-        frame_rate: FrameRate::per_second(60),
+        frame_rate: FrameRate::fps(60),
         threads,
     })
     .unwrap()
@@ -128,10 +129,7 @@ fn the_bitrate_changes_while_it_runs() {
     stream.encoder.set_bitrate(Bitrate::kbps(3_000)).unwrap();
     let after = stream.leaf();
     assert!(after * 2 < before, "{before} bytes, then {after}");
-    stream
-        .encoder
-        .set_frame_rate(FrameRate::per_second(15))
-        .unwrap();
+    stream.encoder.set_frame_rate(FrameRate::fps(15)).unwrap();
     let slower = stream.leaf();
     assert!(
         slower * 2 > after * 3,

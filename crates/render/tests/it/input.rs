@@ -3,9 +3,11 @@
 use model::input::{InputEvent, InputSeq};
 use render::input::{LayoutError, set_layout};
 use render::picture::Size;
+use x11rb::protocol::xproto::ConnectionExt as _;
+use x11rb::wrapper::ConnectionExt as _;
 
 use crate::support::app::{App, Told};
-use crate::support::{Viewer, Xvfb, config};
+use crate::support::{Viewer, Xvfb, config, eventually};
 
 const SIZE: Size = Size::new(1280, 720);
 const SEQ: InputSeq = InputSeq(1);
@@ -24,7 +26,7 @@ impl Hands {
     fn start() -> Self {
         let xvfb = Xvfb::start(SIZE);
         let app = App::start(&xvfb.display);
-        let viewer = Viewer::start(config(&xvfb.display, SIZE));
+        let viewer = Viewer::start(config(&xvfb.display));
         Self {
             _xvfb: xvfb,
             app,
@@ -116,6 +118,49 @@ fn keys_are_pressed_by_their_place() {
         told_key('7'.into(), true),
         told_key('7'.into(), false),
     ]);
+}
+
+#[test]
+fn what_is_typed_before_the_first_window_waits_for_it() {
+    let xvfb = Xvfb::start(SIZE);
+    let viewer = Viewer::start(config(&xvfb.display));
+    viewer
+        .handle
+        .input(vec![key("KeyA", true), key("KeyA", false)]);
+    let app = App::start(&xvfb.display);
+    assert_eq!(app.next_press(), told_key('a'.into(), true));
+    assert_eq!(app.next_press(), told_key('a'.into(), false));
+
+    // The same for an app that is started anew.
+    app.connection.destroy_window(app.window).unwrap();
+    app.connection.sync().unwrap();
+    viewer
+        .handle
+        .input(vec![key("KeyB", true), key("KeyB", false)]);
+    let app = App::start(&xvfb.display);
+    viewer
+        .handle
+        .input(vec![key("KeyC", true), key("KeyC", false)]);
+    for (letter, down) in [('b', true), ('b', false), ('c', true), ('c', false)] {
+        assert_eq!(app.next_press(), told_key(letter.into(), down));
+    }
+}
+
+#[test]
+fn an_app_without_a_window_gets_its_keys_all_the_same() {
+    let xvfb = Xvfb::start(SIZE);
+    let viewer = Viewer::start(config(&xvfb.display));
+    let (connection, _) = x11rb::connect(Some(&xvfb.display)).unwrap();
+    viewer.handle.input(vec![key("KeyA", true)]);
+    eventually("a key that is held", || {
+        let keymap = connection.query_keymap().unwrap().reply().unwrap();
+        keymap.keys.iter().any(|keys| *keys != 0).then_some(())
+    });
+    viewer.handle.release_all();
+    eventually("no key that is held", || {
+        let keymap = connection.query_keymap().unwrap().reply().unwrap();
+        keymap.keys.iter().all(|keys| *keys == 0).then_some(())
+    });
 }
 
 #[test]
@@ -251,7 +296,7 @@ fn another_layout_moves_the_letters() {
     let xvfb = Xvfb::start(SIZE);
     set_layout(&xvfb.display.as_str().into(), "de").unwrap();
     let app = App::start(&xvfb.display);
-    let viewer = Viewer::start(config(&xvfb.display, SIZE));
+    let viewer = Viewer::start(config(&xvfb.display));
     viewer
         .handle
         .input(vec![key("KeyY", true), key("KeyY", false)]);

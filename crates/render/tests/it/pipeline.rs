@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use logic::cadence::SHARP;
 use logic::content::Mode;
+use logic::rate::{FrameRate, Scale};
 use model::Bitrate;
 use model::input::{InputEvent, InputSeq};
 use model::manifest::Content;
 use render::Authority;
-use render::encoder::FrameRate;
 use render::input::set_layout;
-use render::picture::{Scale, Size};
+use render::picture::Size;
 use render::pipeline::{Pipeline, PipelineError};
 use x11rb::protocol::xproto::ConnectionExt as _;
 
@@ -31,7 +31,7 @@ fn key(seq: u32, down: bool) -> InputEvent {
 fn a_key_turns_up_in_the_decoded_picture_with_its_number() {
     let xvfb = Xvfb::start(HD);
     let _app = App::start(&xvfb.display);
-    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    let mut viewer = Viewer::start(config(&xvfb.display));
     viewer.handle.resume();
     let first = viewer.next();
     assert!(first.keyframe, "a stream begins with a keyframe");
@@ -55,7 +55,7 @@ fn a_key_turns_up_in_the_decoded_picture_with_its_number() {
 fn a_resting_screen_gives_nothing_and_a_moving_pointer_no_picture() {
     let xvfb = Xvfb::start(HD);
     let app = App::start(&xvfb.display);
-    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    let mut viewer = Viewer::start(config(&xvfb.display));
     assert_eq!(viewer.until_quiet(), 0, "paused from the start");
     viewer.handle.resume();
     viewer.until_quiet();
@@ -85,7 +85,7 @@ fn a_resting_screen_gives_nothing_and_a_moving_pointer_no_picture() {
 fn a_keyframe_comes_when_asked_for_even_from_a_resting_screen() {
     let xvfb = Xvfb::start(HD);
     let app = App::start(&xvfb.display);
-    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    let mut viewer = Viewer::start(config(&xvfb.display));
     viewer.handle.resume();
     viewer.until_quiet();
     for _ in 0..5 {
@@ -107,54 +107,96 @@ fn a_keyframe_comes_when_asked_for_even_from_a_resting_screen() {
 }
 
 #[test]
-fn the_screen_takes_another_size_and_comes_back() {
+fn the_size_of_the_screen_is_followed() {
     let xvfb = Xvfb::start(Size::new(1600, 900));
     let app = App::start(&xvfb.display);
-    let mut viewer = Viewer::start(config(&xvfb.display, HD));
-    let root_size = || {
-        let geometry = app.connection.get_geometry(app.window).unwrap();
-        let root = geometry.reply().unwrap().root;
-        let root = app.connection.get_geometry(root).unwrap().reply().unwrap();
-        (root.width, root.height)
-    };
-    assert_eq!(
-        root_size(),
-        (1280, 720),
-        "smaller than the server was started"
-    );
+    app.set_screen(1280, 720);
+    let mut viewer = Viewer::start(config(&xvfb.display));
+    assert_eq!(*viewer.outputs.size.borrow(), HD);
     viewer.handle.resume();
     let first = viewer.next();
     assert_eq!((first.size, first.keyframe), (HD, true));
 
     for (wanted, given) in [
-        (Size::new(1000, 700), Size::new(1000, 700)),
-        (Size::new(1600, 900), Size::new(1600, 900)),
-        (Size::new(801, 601), Size::new(800, 600)),
-        (Size::new(4000, 4000), Size::new(1600, 900)),
-        (Size::new(1000, 700), Size::new(1000, 700)),
-        (HD, HD),
+        ((1000, 700), Size::new(1000, 700)),
+        ((1600, 900), Size::new(1600, 900)),
+        ((801, 601), Size::new(800, 600)),
+        ((360, 720), Size::new(360, 720)),
+        ((1280, 720), HD),
     ] {
-        viewer.handle.input(vec![InputEvent::Resize {
-            seq: InputSeq(1),
-            width: wanted.width(),
-            height: wanted.height(),
-        }]);
+        app.set_screen(wanted.0, wanted.1);
         let frame = viewer.until(|frame, _| frame.size == given);
         assert!(frame.keyframe, "another size begins anew");
-        assert_eq!(root_size(), (given.width(), given.height()));
         assert_eq!(*viewer.outputs.size.borrow(), given);
         app.resize(given.width(), given.height());
         app.fill(0, 0, given.width(), given.height(), ODD);
         let (right, bottom) = (given.width() - 4, given.height() - 4);
         viewer.until(|_, picture| picture.shows(right.into(), bottom.into(), ODD));
+        app.fill(0, 0, given.width(), given.height(), EVEN);
+        // Positions are parts of the screen as it is now.
+        viewer.handle.input(vec![InputEvent::Move {
+            seq: InputSeq(1),
+            x: 1.0,
+            y: 1.0,
+        }]);
+        eventually("the pointer in the corner", || {
+            let pointer = app.connection.query_pointer(app.window).unwrap();
+            let pointer = pointer.reply().unwrap();
+            let corner = (given.width() - 1, given.height() - 1);
+            let at = (pointer.win_x.cast_unsigned(), pointer.win_y.cast_unsigned());
+            (at == corner).then_some(())
+        });
     }
+}
+
+/// Between two sizes the server refuses to copy what is no longer there.
+#[test]
+fn a_screen_that_does_not_settle_is_no_end() {
+    let xvfb = Xvfb::start(Size::new(1600, 900));
+    let app = App::start(&xvfb.display);
+    let mut viewer = Viewer::start(config(&xvfb.display));
+    viewer.handle.resume();
+    viewer.next();
+    for round in 0..40_u16 {
+        let side = 700 - round % 7 * 90;
+        app.fill(0, 0, 1600, 900, u32::from(round) * 0x03_0507);
+        app.set_screen(2 * side, side);
+        while viewer.next_within(Duration::from_millis(2)).is_some() {}
+    }
+    app.set_screen(640, 480);
+    viewer.until(|frame, _| frame.size == Size::new(640, 480));
+}
+
+#[test]
+fn what_is_held_back_comes_at_once_and_is_no_keyframe() {
+    let xvfb = Xvfb::start(HD);
+    let app = App::start(&xvfb.display);
+    let mut viewer = Viewer::start(config(&xvfb.display));
+    viewer.handle.resume();
+    viewer.until_quiet();
+    viewer.handle.hold();
+    app.fill(0, 0, 64, 64, ODD);
+    assert_eq!(viewer.until_quiet(), 0, "held");
+    app.fill(100, 0, 64, 64, ODD);
+    viewer.handle.go();
+    let frame = viewer.next();
+    assert!(!frame.keyframe, "the stream goes on where it was");
+    let picture = viewer.shown.as_ref().unwrap();
+    assert!(picture.shows(32, 32, ODD) && picture.shows(132, 32, ODD));
+    viewer.until_quiet();
+
+    viewer.handle.hold();
+    viewer.handle.request_keyframe();
+    assert_eq!(viewer.until_quiet(), 0, "held, though somebody asks");
+    viewer.handle.go();
+    assert!(viewer.next().keyframe);
 }
 
 #[test]
 fn pictures_are_scaled_down_on_demand() {
     let xvfb = Xvfb::start(HD);
     let app = App::start(&xvfb.display);
-    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    let mut viewer = Viewer::start(config(&xvfb.display));
     app.fill(640, 0, 640, 720, ODD);
     viewer.handle.resume();
     for (scale, expected) in [
@@ -176,7 +218,7 @@ fn pictures_are_scaled_down_on_demand() {
 fn a_lower_bitrate_makes_smaller_frames() {
     let xvfb = Xvfb::start(HD);
     let app = App::start(&xvfb.display);
-    let mut config = config(&xvfb.display, HD);
+    let mut config = config(&xvfb.display);
     config.content = Content::Motion;
     config.bitrate = Bitrate::kbps(20_000);
     let mut viewer = Viewer::start(config);
@@ -203,8 +245,8 @@ fn a_lower_bitrate_makes_smaller_frames() {
 fn frames_come_no_faster_than_the_rate() {
     let xvfb = Xvfb::start(HD);
     let app = App::start(&xvfb.display);
-    let mut viewer = Viewer::start(config(&xvfb.display, HD));
-    viewer.handle.set_max_fps(FrameRate::per_second(10));
+    let mut viewer = Viewer::start(config(&xvfb.display));
+    viewer.handle.set_max_fps(FrameRate::fps(10));
     viewer.handle.resume();
     viewer.until_quiet();
     let start = Instant::now();
@@ -224,7 +266,7 @@ fn frames_come_no_faster_than_the_rate() {
 fn a_slow_receiver_gets_the_newest_and_no_gap() {
     let xvfb = Xvfb::start(HD);
     let app = App::start(&xvfb.display);
-    let mut viewer = Viewer::start(config(&xvfb.display, HD));
+    let mut viewer = Viewer::start(config(&xvfb.display));
     viewer.handle.resume();
     viewer.until_quiet();
     for colour in 0..100 {
@@ -245,7 +287,7 @@ fn a_slow_receiver_gets_the_newest_and_no_gap() {
 fn a_still_picture_gets_sharp_and_then_silent() {
     let xvfb = Xvfb::start(HD);
     let app = App::start(&xvfb.display);
-    let mut config = config(&xvfb.display, HD);
+    let mut config = config(&xvfb.display);
     config.bitrate = Bitrate::kbps(1_000);
     let mut viewer = Viewer::start(config);
     viewer.handle.resume();
@@ -272,7 +314,7 @@ fn a_still_picture_gets_sharp_and_then_silent() {
 fn the_mode_follows_what_the_screen_shows() {
     let xvfb = Xvfb::start(HD);
     let app = App::start(&xvfb.display);
-    let mut config = config(&xvfb.display, HD);
+    let mut config = config(&xvfb.display);
     config.content = Content::Auto;
     let mut viewer = Viewer::start(config);
     viewer.handle.resume();
@@ -290,7 +332,7 @@ fn the_mode_follows_what_the_screen_shows() {
 fn the_cursor_comes_beside_the_picture() {
     let xvfb = Xvfb::start(HD);
     let app = App::start(&xvfb.display);
-    let viewer = Viewer::start(config(&xvfb.display, HD));
+    let viewer = Viewer::start(config(&xvfb.display));
     viewer.handle.resume();
     let shape = || viewer.outputs.cursor.borrow().clone();
     let first = eventually("a first shape", shape);
@@ -317,22 +359,22 @@ fn the_cursor_comes_beside_the_picture() {
 #[test]
 fn the_end_is_told_with_its_cause() {
     let mut xvfb = Xvfb::start(HD);
-    let viewer = Viewer::start(config(&xvfb.display, HD));
+    let viewer = Viewer::start(config(&xvfb.display));
     viewer.handle.resume();
     xvfb.kill();
     let ended = viewer.runtime.block_on(viewer.outputs.ended).unwrap();
     assert!(matches!(ended, Err(PipelineError::Screen(_))), "{ended:?}");
 
-    let missing = Pipeline::start(config(&xvfb.display, HD));
+    let missing = Pipeline::start(config(&xvfb.display));
     assert!(matches!(missing, Err(PipelineError::Screen(_))));
 
     let xvfb = Xvfb::start(HD);
-    let viewer = Viewer::start(config(&xvfb.display, HD));
+    let viewer = Viewer::start(config(&xvfb.display));
     viewer.handle.stop();
     let ended = viewer.runtime.block_on(viewer.outputs.ended).unwrap();
     assert!(ended.is_ok(), "{ended:?}");
     drop(viewer.handle);
-    let viewer = Viewer::start(config(&xvfb.display, HD));
+    let viewer = Viewer::start(config(&xvfb.display));
     drop(viewer.handle);
     let ended = viewer.runtime.block_on(viewer.outputs.ended).unwrap();
     assert!(ended.is_ok(), "{ended:?}");
@@ -353,9 +395,9 @@ fn a_guarded_server_is_reached_by_its_cookie_only() {
     std::fs::write(&file, entry).unwrap();
     let xvfb = Xvfb::start_with(HD, &["-auth", file.to_str().unwrap()]);
 
-    let stranger = Pipeline::start(config(&xvfb.display, HD));
+    let stranger = Pipeline::start(config(&xvfb.display));
     assert!(matches!(stranger, Err(PipelineError::Screen(_))));
-    let mut config = config(&xvfb.display, HD);
+    let mut config = config(&xvfb.display);
     config.server.authority = Some(Authority { cookie, file });
     set_layout(&config.server, "de").unwrap();
     let mut viewer = Viewer::start(config);

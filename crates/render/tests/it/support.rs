@@ -8,9 +8,9 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use logic::rate::FrameRate;
 use model::Bitrate;
 use model::manifest::Content;
-use render::encoder::FrameRate;
 use render::picture::Size;
 use render::pipeline::{Outputs, Pipeline, PipelineConfig, PipelineHandle, VideoFrame};
 use tokio::runtime::Runtime;
@@ -64,13 +64,12 @@ impl Drop for Xvfb {
     }
 }
 
-pub(crate) fn config(display: &str, size: Size) -> PipelineConfig {
+pub(crate) fn config(display: &str) -> PipelineConfig {
     PipelineConfig {
         server: display.into(),
-        size,
         content: Content::Text,
         bitrate: Bitrate::kbps(8_000),
-        max_fps: FrameRate::per_second(60),
+        max_fps: FrameRate::fps(60),
         threads: 2,
         gamepad: BTreeMap::from([(0, "ControlLeft".to_owned())]),
     }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
+use x11rb::protocol::randr::{ConnectionExt as _, Rotation};
 use x11rb::protocol::xproto::{
     ChangeGCAux, ChangeWindowAttributesAux, ConfigureWindowAux, ConnectionExt as _, CreateGCAux,
     CreateWindowAux, EventMask, Gcontext, InputFocus, Rectangle, Window, WindowClass,
@@ -189,6 +190,23 @@ impl App {
             .change_window_attributes(self.window, &aux)
             .unwrap();
         self.connection.sync().unwrap();
+    }
+
+    /// Gives the screen another size, as whoever owns it may do at any time.
+    pub(crate) fn set_screen(&self, width: u16, height: u16) {
+        let c = &self.connection;
+        let root = c.setup().roots[0].root;
+        let resources = c.randr_get_screen_resources(root).unwrap().reply().unwrap();
+        let (crtc, time) = (resources.crtcs[0], resources.config_timestamp);
+        // What shows no mode may have any size.
+        c.randr_set_crtc_config(crtc, 0, time, 0, 0, 0, Rotation::ROTATE0, &[])
+            .unwrap()
+            .reply()
+            .unwrap();
+        c.randr_set_screen_size(root, width, height, 300, 200)
+            .unwrap()
+            .check()
+            .unwrap();
     }
 
     pub(crate) fn resize(&self, width: u16, height: u16) {
