@@ -164,6 +164,8 @@ const TOOLS: &[Tool] = &[
             "dbus-user-session",
             "gnome-settings-daemon-common",
             "gnome-calculator",
+            "adwaita-icon-theme",
+            "librsvg2-common",
         ],
         fedora: &["phosh", "phoc", "squeekboard", "dbus-daemon"],
         arch: &["phosh", "phoc", "squeekboard", "dbus"],
