@@ -147,11 +147,25 @@ describe("the hand", { skip: missing(), timeout: 300_000 }, () => {
       await soft("deleteBackward");
       await soft("insertNewline");
       await untilPrinted(page, (lines) => lines.includes("né你"));
+      // Ctrl+U clears the line, also where the keyboard composes words.
+      await page.keyboard.insertText("gone");
+      await page.getByRole("button", { name: "Ctrl", exact: true }).tap();
+      await page.keyboard.insertText("u");
+      await page.keyboard.insertText("kept");
+      await soft("insertNewline");
+      await untilPrinted(page, (lines) => lines.at(-1) === "kept");
+      await page.keyboard.insertText("gone");
+      await page.getByRole("button", { name: "Ctrl", exact: true }).tap();
+      await cdp.send("Input.imeSetComposition", { text: "u", selectionStart: 1, selectionEnd: 1 });
+      await page.keyboard.insertText("too");
+      await soft("insertNewline");
+      await untilPrinted(page, (lines) => lines.at(-1) === "too");
+      assert.ok(await atField(page), "the keys leave the keyboard open");
       const { x, y } = await pointAt(page, { x: 600, y: 300 });
       await page.touchscreen.tap(x, y);
       assert.ok(await atField(page), "a tap on the picture leaves it open");
       await page.getByRole("button", { name: "Keyboard", exact: true }).tap();
-      await until(page, () => document.activeElement?.id !== "field");
+      await until(page, () => document.activeElement?.id !== "field" && document.getElementById("keys").hidden);
     }, PHONE),
   );
 

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { EventQueue, pieces } from "../../console/js/player/events.js";
 import { pressed } from "../../console/js/player/gamepad.js";
+import { placeOf } from "../../console/js/player/keys.js";
 import { JitterBuffer } from "../../console/js/player/jitter.js";
 import { Gaps, InputLatency, Rate, percentile } from "../../console/js/player/measure.js";
 import { broadcastNames, moqUrl, readPong, readStatus, websocketUrl, writeJson } from "../../console/js/player/protocol.js";
@@ -184,4 +185,8 @@ test("sticks count as the cross and do not tremble", () => {
   assert.deepEqual([...pressed([pad(0.4, 0)], right)], [15], "held until it is near the middle");
   assert.deepEqual([...pressed([pad(0.3, 0)], right)], []);
   assert.deepEqual([...pressed([pad(0.4, 0)], new Set())], []);
+});
+
+test("what is typed after Ctrl is the key that has the letter", () => {
+  assert.deepEqual(["c", "C", "7", "[", " ", "é", "你", "ab", ""].map(placeOf), ["KeyC", "KeyC", "Digit7", "BracketLeft", "Space", null, null, null, null]);
 });

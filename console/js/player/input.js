@@ -4,6 +4,7 @@
 
 import { CLIPBOARD_BYTES_MAX, EventQueue, utf8Length } from "./events.js";
 import { GamepadReader } from "./gamepad.js";
+import { placeOf } from "./keys.js";
 import { TouchReader } from "./touch.js";
 
 /** @typedef {import("./events.js").WireEvent} WireEvent */
@@ -49,6 +50,11 @@ export class Input {
     this.enabled = false;
     /** The presses that the app has not seen the end of, by what is held. @type {Map<string, Press>} */
     this.held = new Map();
+    /** Ctrl and Alt of a touch screen, which wait for the key that they go with. @type {Set<string>} */
+    this.waiting = new Set();
+    this.onWaiting = () => {};
+    /** Whether what is being composed has been sent as a key already. */
+    this.composedAsKey = false;
     /** Whether the last key was a dead one, which gives the next its accent. */
     this.afterDead = false;
     this.sentMotionAt = 0;
@@ -128,10 +134,30 @@ export class Input {
     }
   }
 
-  /** Presses and lets go, for the buttons of the page. @param {string} code */
+  /** Presses and lets go, for the buttons of the page, with what waits for it. @param {string} code */
   tap(code) {
-    this.discrete({ t: "key", code, down: true });
-    this.discrete({ t: "key", code, down: false });
+    const codes = [...this.waiting, code];
+    for (const it of codes) this.discrete({ t: "key", code: it, down: true });
+    for (const it of codes.reverse()) this.discrete({ t: "key", code: it, down: false });
+    this.clearWaiting();
+  }
+
+  /** @param {string} code */
+  toggleWaiting(code) {
+    if (!this.waiting.delete(code)) this.waiting.add(code);
+    this.onWaiting();
+  }
+
+  clearWaiting() {
+    this.waiting.clear();
+    this.onWaiting();
+  }
+
+  /** Text of an input method or of a touch screen; a letter after Ctrl or Alt is meant as a key. @param {string} text */
+  type(text) {
+    const code = this.waiting.size > 0 ? placeOf(text) : null;
+    if (code) this.tap(code);
+    else this.discrete({ t: "text", text });
   }
 
   /** @param {KeyboardEvent} event */
@@ -239,19 +265,29 @@ export class Input {
 
   /** @param {InputEvent} event */
   handleText(event) {
-    if (!this.enabled || event.isComposing) return;
+    if (!this.enabled) return;
+    if (event.isComposing) {
+      // Keyboards compose whole words, and would keep the letter until its end.
+      if (this.waiting.size > 0 && event.data && placeOf(event.data)) {
+        this.type(event.data);
+        this.composedAsKey = true;
+        this.field.value = FILLER;
+      }
+      return;
+    }
     if (event.inputType === "deleteContentBackward") this.tap("Backspace");
     else if (event.inputType === "deleteContentForward") this.tap("Delete");
     else if (event.inputType === "insertLineBreak" || event.inputType === "insertParagraph") this.tap("Enter");
     else if (event.inputType.startsWith("insert") && !COMPOSED.has(event.inputType) && event.data) {
-      this.discrete({ t: "text", text: event.data });
+      this.type(event.data);
     }
     this.field.value = FILLER;
   }
 
   /** @param {string} text */
   handleComposed(text) {
-    if (this.enabled && text !== "") this.discrete({ t: "text", text });
+    if (this.enabled && text !== "" && !this.composedAsKey) this.type(text);
+    this.composedAsKey = false;
     this.field.value = FILLER;
   }
 
@@ -360,6 +396,7 @@ export class Input {
   release() {
     this.gamepad.forget();
     this.afterDead = false;
+    this.clearWaiting();
     if (this.held.size === 0) return;
     this.held.clear();
     this.discrete({ t: "release" });

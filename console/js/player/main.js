@@ -10,6 +10,7 @@ import { installAutomation } from "./automation.js";
 import { Speaker } from "./audio.js";
 import { Input } from "./input.js";
 import { showStats } from "./overlay.js";
+import { showKeys } from "./keys.js";
 import { showPad } from "./pad.js";
 import { Screen } from "./screen.js";
 import { PlayerSession } from "./session.js";
@@ -82,6 +83,7 @@ export class Player {
       onGesture: () => void this.wakeSound(),
     });
     this.tools = this.makeTools();
+    showKeys(byId("keys", HTMLElement), this.input, (up) => this.tools.keyboard.setAttribute("aria-pressed", String(up)));
     this.listen();
   }
 
@@ -176,7 +178,7 @@ export class Player {
   showBanner(text, lastsMs) {
     clearTimeout(this.bannerTimer);
     this.banner.hidden = text === null || text === "";
-    this.banner.textContent = text ?? "";
+    this.banner.textContent = sentence(text ?? "");
     if (lastsMs) this.bannerTimer = setTimeout(() => this.showBanner(null), lastsMs);
   }
 
@@ -445,6 +447,11 @@ export class Player {
       },
     };
   }
+}
+
+/** What the cloud gives as a reason may be a part of a sentence. @param {string} text */
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function isTouch() {

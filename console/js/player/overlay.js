@@ -59,5 +59,5 @@ function transportName(transport) {
 function soundWords(sound) {
   if (!sound.available) return sound.why || "none";
   if (!sound.on) return "off";
-  return `${Math.round(sound.buffered_ms)} ms buffered, ${sound.underruns} gaps`;
+  return `${Math.round(sound.buffered_ms)} ms buffered, ${sound.underruns} ${sound.underruns === 1 ? "gap" : "gaps"}`;
 }
