@@ -32,7 +32,7 @@ fn the_vectors_are_what_the_decisions_say() {
 /// One step a line, so that a change can be read.
 fn document() -> String {
     let mut text = String::from("{\n\"viewer\": [");
-    let viewers = (1..=6).map(viewer_case);
+    let viewers = (1..=8).map(viewer_case);
     text.push_str(&viewers.collect::<Vec<_>>().join(","));
     text.push_str("\n],\n\"swap\": [");
     let swaps = (1..=3).map(swap_case);
@@ -51,11 +51,11 @@ fn case(head: &Value, steps: &[Value]) -> String {
 
 /// Cameras at uneven distances: the more, the higher the seed.
 fn ring(seed: u64) -> Vec<Seat> {
-    let count = [1, 2, 3, 5, 8, 12][usize::try_from(seed).unwrap() - 1];
+    let count = [12, 1, 2, 3, 5, 8][usize::try_from(seed % 6).unwrap()];
     (0..count)
         .map(|it| Seat {
             camera: format!("c{it}").parse().unwrap(),
-            bearing: Angle::degrees(17.5 * f64::from(it * it % 7) + 31.25 * f64::from(it)),
+            bearing: Angle::degrees(4.5 * f64::from(it * it % 7) + 31.25 * f64::from(it)),
         })
         .collect()
 }
@@ -86,10 +86,11 @@ fn viewer_case(seed: u64) -> String {
     let mut viewer = Viewer::new(&seats, &forms, Angle::degrees(10.0), lines, start);
     let mut view = None;
     let mut steps = Vec::new();
-    for _ in 0..160 {
+    for _ in 0..220 {
         let mut step = script.step(&mut viewer, view.as_ref());
         if let Some(wish) = viewer.poll_wish() {
             view.clone_from(&wish.view);
+            script.told_shown = true;
             step["wish"] = wish_json(&wish);
         }
         step["next"] = json!(viewer.poll_timeout().map(|it| script.ms(it)));
@@ -120,6 +121,11 @@ struct Script {
     zoom: f64,
     all: Vec<CameraName>,
     begun: bool,
+    /// More of the link than of the hand.
+    reports: bool,
+    /// A wish was told that nobody has fulfilled.
+    told_shown: bool,
+    trouble: bool,
 }
 
 impl Script {
@@ -138,6 +144,9 @@ impl Script {
             zoom: 1.0,
             all: seats.iter().map(|it| it.camera.clone()).collect(),
             begun: false,
+            reports: seed > 6,
+            told_shown: false,
+            trouble: false,
         }
     }
 
@@ -163,18 +172,37 @@ impl Script {
             viewer.handle_live(&self.all, self.now);
             return json!({"at": 0, "live": self.all});
         }
-        let what = self.draw(20);
-        let wait = if what < 12 { 16 } else { self.draw(300) };
+        let what = match view {
+            Some(_) if self.told_shown && self.draw(3) > 0 => 19,
+            _ if self.reports => [3, 3, 12, 12, 12, 12, 12, 12][self.pick(8)],
+            _ => self.draw(20),
+        };
+        self.told_shown = false;
+        let wait = if what < 12 {
+            [16, 16, 17, 3][self.pick(4)]
+        } else {
+            self.draw(300)
+        };
         self.now += Duration::from_millis(wait);
         let (now, at) = (self.now, self.ms(self.now));
         match what {
             0..12 => self.turn(viewer),
             12..16 => {
-                let late = Duration::from_millis([5, 20, 80, 200][self.pick(4)]);
+                if self.draw(10) == 0 {
+                    self.trouble = !self.trouble;
+                }
+                let bad = self.trouble && self.draw(3) == 0;
+                let late = if bad {
+                    [65, 80, 155, 250]
+                } else {
+                    [0, 5, 20, 55]
+                };
+                let queue = if bad { [0, 4, 7, 9] } else { [0, 0, 2, 3] };
+                let late = Duration::from_millis(late[self.pick(4)]);
                 let report = Report {
-                    throughput: Bitrate::kbps(300 + self.draw(5_000)),
+                    throughput: Bitrate::kbps(300 + self.draw(4_000)),
                     late,
-                    decode_queue: [0, 1, 4, 9][self.pick(4)],
+                    decode_queue: queue[self.pick(4)],
                     round_trip: Duration::from_millis(20),
                 };
                 viewer.handle_report(&report, now);
@@ -202,8 +230,9 @@ impl Script {
                 json!({"at": at, "failure": feed_json(feed)})
             }
             18 => {
-                viewer.handle_window(300, now);
-                json!({"at": at, "window": 300})
+                let lines = [50, 300, 700][self.pick(3)];
+                viewer.handle_window(lines, now);
+                json!({"at": at, "window": lines})
             }
             _ => match view {
                 Some(feed) => {
@@ -220,9 +249,10 @@ impl Script {
 
     fn turn(&mut self, viewer: &mut Viewer) -> Value {
         if self.draw(12) == 0 {
-            let speeds = [0.0, 0.05, -0.2, 0.9, -1.8, 3.1, -6.25];
-            self.by = speeds[self.pick(7)];
-            self.zoom = [1.0, 1.0, 1.5, 3.0][self.pick(4)];
+            // Many are slow, some are fast.
+            let part = (self.draw(2_001) as f64 - 1_000.0) / 1_000.0;
+            self.by = part * part * part * 7.0;
+            self.zoom = [1.0, 1.0, 1.5, 3.0, 10.0][self.pick(5)];
         }
         self.angle += self.by;
         let angle = Angle::degrees(self.angle);
@@ -248,8 +278,15 @@ fn swap_case(seed: u64) -> String {
     let mut swap = Swap::new(script.now);
     let mut steps = Vec::new();
     for _ in 0..160 {
-        let what = script.draw(8);
-        let wait = if what == 7 { script.draw(2_500) } else { 11 };
+        let what = match script.draw(8) {
+            0 if seed == 3 && script.draw(8) > 0 => 1,
+            what => what,
+        };
+        let wait = if what == 7 && script.draw(4) == 0 {
+            script.draw(2_500)
+        } else {
+            11
+        };
         script.now += Duration::from_millis(wait);
         let (now, at) = (script.now, script.ms(script.now));
         let feed = feeds[script.pick(4)].clone();
@@ -264,7 +301,7 @@ fn swap_case(seed: u64) -> String {
                 json!({"at": at, "handle": wish_json(&wish)})
             }
             1..7 => {
-                let time = at.saturating_sub(script.draw(300));
+                let time = at.saturating_sub(script.draw(450));
                 swap.handle_frame(&feed, Duration::from_millis(time), now);
                 json!({"at": at, "frame": feed_json(&feed), "timestamp": time})
             }
