@@ -187,32 +187,7 @@ impl Script {
         let (now, at) = (self.now, self.ms(self.now));
         match what {
             0..12 => self.turn(viewer),
-            12..16 => {
-                if self.draw(10) == 0 {
-                    self.trouble = !self.trouble;
-                }
-                let bad = self.trouble && self.draw(3) == 0;
-                let late = if bad {
-                    [65, 80, 155, 250]
-                } else {
-                    [0, 5, 20, 55]
-                };
-                let queue = if bad { [0, 4, 7, 9] } else { [0, 0, 2, 3] };
-                let late = Duration::from_millis(late[self.pick(4)]);
-                let report = Report {
-                    throughput: Bitrate::kbps(300 + self.draw(4_000)),
-                    late,
-                    decode_queue: queue[self.pick(4)],
-                    round_trip: Duration::from_millis(20),
-                };
-                viewer.handle_report(&report, now);
-                json!({"at": at, "report": {
-                    "throughput": report.throughput,
-                    "lateMs": ms_json(report.late),
-                    "decodeQueue": report.decode_queue,
-                    "roundTripMs": ms_json(report.round_trip),
-                }})
-            }
+            12..16 => self.report(viewer),
             16 => {
                 let camera = self.camera();
                 viewer.handle_choice(&camera, now);
@@ -259,6 +234,33 @@ impl Script {
         let zoom = self.zoom;
         viewer.handle_gesture(Gesture { angle, zoom }, self.now);
         json!({"at": self.ms(self.now), "gesture": {"angle": angle, "zoom": zoom}})
+    }
+
+    fn report(&mut self, viewer: &mut Viewer) -> Value {
+        if self.draw(10) == 0 {
+            self.trouble = !self.trouble;
+        }
+        let bad = self.trouble && self.draw(3) == 0;
+        let late = if bad {
+            [65, 80, 155, 250]
+        } else {
+            [0, 5, 20, 55]
+        };
+        let queue = if bad { [0, 4, 7, 9] } else { [0, 0, 2, 3] };
+        let late = Duration::from_millis(late[self.pick(4)]);
+        let report = Report {
+            throughput: Bitrate::kbps(300 + self.draw(4_000)),
+            late,
+            decode_queue: queue[self.pick(4)],
+            round_trip: Duration::from_millis(20),
+        };
+        viewer.handle_report(&report, self.now);
+        json!({"at": self.ms(self.now), "report": {
+            "throughput": report.throughput,
+            "lateMs": ms_json(report.late),
+            "decodeQueue": report.decode_queue,
+            "roundTripMs": ms_json(report.round_trip),
+        }})
     }
 
     fn pick(&mut self, below: u64) -> usize {
