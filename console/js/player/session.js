@@ -41,6 +41,8 @@ const CHANGE_LIMIT_MS = 8_000;
 const RECOVER_LIMIT_MS = 4_000;
 /** While recovering, an entry over which the app's node says nothing for this long leads nowhere, in milliseconds. */
 const HEAR_LIMIT_MS = 1_500;
+/** The same at the start: the node speaks while the app still starts, so nobody waits for a picture that will not come. */
+const FIRST_WORD_LIMIT_MS = 12_000;
 /** No answer to pings for this long is a lost connection, in milliseconds. */
 const SILENCE_LIMIT_MS = 1_500;
 /** How often the connection is judged, in milliseconds. */
@@ -254,7 +256,8 @@ export class PlayerSession {
     for (;;) {
       change.throwIfAborted();
       const now = performance.now();
-      if (this.state === "recovering" && !attachment.heard && now - began > HEAR_LIMIT_MS) throw new SilentError(attachment.ticket.entry.site);
+      const hearLimitMs = this.state === "recovering" ? HEAR_LIMIT_MS : FIRST_WORD_LIMIT_MS;
+      if (!attachment.heard && now - began > hearLimitMs) throw new SilentError(attachment.ticket.entry.site);
       const shown = this.current && this.screen.shown ? { epoch: this.current.ticket.epoch, timestamp: this.screen.shown.timestamp } : null;
       if (attachment.isReady(shown, now)) return;
       if (attachment.closed || attachment.lost || now - began > limitMs) throw new ConnectError("unreachable", attachment.ticket.entry.site);
