@@ -11,6 +11,9 @@ use serde::de::DeserializeOwned;
 use crate::app::{AppView, DeployApp, Release};
 use crate::error::{ErrorBody, ErrorDetail};
 use crate::event::Event;
+use crate::live::{
+    CreateStreamKey, CreatedStreamKey, LiveView, StreamKeyView, WatchEvent, WatchTicket,
+};
 use crate::node::{JoinToken, NodeView};
 use crate::place::Place;
 use crate::session::{
@@ -154,6 +157,47 @@ impl Client {
     pub async fn remove_app(&self, app: &AppName) -> Result<(), ClientError> {
         self.send(Method::DELETE, &format!("/v1/apps/{app}"), None::<&()>)
             .await
+    }
+
+    /// All live events.
+    pub async fn lives(&self) -> Result<Page<LiveView>, ClientError> {
+        self.get("/v1/live").await
+    }
+
+    /// One live event.
+    pub async fn live(&self, event: &AppName) -> Result<LiveView, ClientError> {
+        self.get(&format!("/v1/live/{event}")).await
+    }
+
+    /// A way to watch an event.
+    pub async fn watch(
+        &self,
+        event: &AppName,
+        watch: &WatchEvent,
+    ) -> Result<WatchTicket, ClientError> {
+        let path = format!("/v1/live/{event}/watch");
+        self.send(Method::POST, &path, Some(watch)).await
+    }
+
+    /// A key that lets cameras publish.
+    pub async fn create_stream_key(
+        &self,
+        event: &AppName,
+        key: &CreateStreamKey,
+    ) -> Result<CreatedStreamKey, ClientError> {
+        let path = format!("/v1/live/{event}/keys");
+        self.send(Method::POST, &path, Some(key)).await
+    }
+
+    /// The keys of an event.
+    pub async fn stream_keys(&self, event: &AppName) -> Result<Page<StreamKeyView>, ClientError> {
+        self.get(&format!("/v1/live/{event}/keys")).await
+    }
+
+    /// Takes a key back.
+    pub async fn revoke_stream_key(&self, event: &AppName, id: &str) -> Result<(), ClientError> {
+        let path = format!("/v1/live/{event}/keys/{id}");
+        self.send(Method::DELETE, &path, None::<&()>).await
     }
 
     /// Places a person may say they are in.

@@ -5,11 +5,13 @@
 
 use model::manifest::Stream;
 use model::{
-    AppName, Epoch, Manifest, NodeId, ReleaseNumber, Resources, SessionId, SiteName, Terminal,
+    AppName, CameraName, Epoch, Manifest, NodeId, ReleaseNumber, Resources, SessionId, SiteName,
+    Terminal,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::UnixMillis;
+use crate::live::CameraStatus;
 use crate::node::{Certificate, Endpoint};
 use crate::session::{Quality, ScreenSize, SessionState};
 use crate::site::SiteSpec;
@@ -88,8 +90,23 @@ pub struct NodeHello {
     pub version: String,
     /// What it cannot do, in words.
     pub lacks: Vec<String>,
+    /// Where cameras can publish to.
+    #[serde(default)]
+    pub ingest: Ingest,
     /// The first summary.
     pub summary: Summary,
+}
+
+/// Where a node takes the streams of cameras: `host:port` each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    /// By RTMP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtmp: Option<String>,
+    /// By SRT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub srt: Option<String>,
 }
 
 /// How a node is now.
@@ -107,6 +124,23 @@ pub struct Summary {
     pub sessions: Vec<SessionSummary>,
     /// Round trips to its peers.
     pub links: Vec<PeerRoundTrip>,
+    /// Every camera that publishes here.
+    #[serde(default)]
+    pub cameras: Vec<CameraSummary>,
+    /// Viewers that entered here, for each event that has any.
+    #[serde(default)]
+    pub viewers: Vec<(AppName, u32)>,
+}
+
+/// A camera that publishes at a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CameraSummary {
+    /// The event.
+    pub event: AppName,
+    /// The camera.
+    pub camera: CameraName,
+    /// How it is.
+    pub status: CameraStatus,
 }
 
 /// An app a node can run.
@@ -194,6 +228,21 @@ pub struct Plan {
     pub releases: Vec<PlannedRelease>,
     /// Nodes to link with.
     pub peers: Vec<Peer>,
+    /// Who may publish.
+    #[serde(default)]
+    pub stream_keys: Vec<PlannedStreamKey>,
+}
+
+/// A key that lets cameras publish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStreamKey {
+    /// To this event.
+    pub event: AppName,
+    /// As this camera; as any without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraName>,
+    /// The SHA-256 of its secret, hexadecimal.
+    pub hash: String,
 }
 
 /// A release a node should be able to run.

@@ -6,6 +6,7 @@ use model::{AppName, Manifest, ReleaseNumber};
 
 use crate::clock;
 use crate::error::Refusal;
+use crate::live;
 use crate::records::{RecordError, ReleaseRecord};
 use crate::sessions::unknown_app;
 use crate::shared::Shared;
@@ -92,6 +93,7 @@ pub(crate) async fn remove(shared: &Shared, name: &AppName) -> Result<(), Refusa
     };
     let keys = numbers.iter().map(|it| key(name, *it)).collect();
     shared.records.remove_all(keys).await?;
+    live::forget_keys(shared, name).await;
     tracing::info!(app = %name, "an app was removed");
     let mut world = shared.world();
     for number in numbers {

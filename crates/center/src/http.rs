@@ -5,6 +5,7 @@ mod apps;
 mod auth;
 mod events;
 mod health;
+mod live;
 mod nodes;
 pub(crate) mod openapi;
 mod places;
@@ -22,7 +23,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +80,14 @@ pub(crate) fn router(shared: Arc<Shared>, stop: CancellationToken) -> Router {
         .route("/v1/sessions/{session}/logs", get(sessions::logs))
         .route("/v1/sessions/{session}/ticket", post(sessions::renew))
         .route("/v1/sessions/{session}/move", post(sessions::relocate))
+        .route("/v1/live", get(live::list))
+        .route("/v1/live/{event}", get(live::show))
+        .route("/v1/live/{event}/watch", post(live::watch))
+        .route(
+            "/v1/live/{event}/keys",
+            get(live::keys).post(live::create_key),
+        )
+        .route("/v1/live/{event}/keys/{key}", delete(live::revoke_key))
         .merge(console::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)

@@ -89,6 +89,7 @@ impl NodeService {
             capacity: hello.capacity,
             version: hello.version,
             lacks: hello.lacks,
+            ingest: hello.ingest,
         };
         self.keep(record).await.map_err(|error| {
             tracing::error!(node = %id, error = %chain(&error), "a node could not be noted");
@@ -272,6 +273,8 @@ fn bound(summary: &mut Summary) {
     summary.apps.truncate(LISTED_MAX);
     summary.sessions.truncate(LISTED_MAX);
     summary.links.truncate(LISTED_MAX);
+    summary.cameras.truncate(LISTED_MAX);
+    summary.viewers.truncate(LISTED_MAX);
 }
 
 fn encode<T: serde::Serialize>(message: &T) -> Bytes {

@@ -1,4 +1,4 @@
-//! What survives a restart: releases, nodes, sessions, join tokens. Each is JSON under a key of its
+//! What survives a restart: releases, nodes, sessions, tokens and keys. Each is JSON under a key of its
 //! kind. Every write names the revision it replaces.
 
 use std::path::Path;
@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use api::UnixMillis;
 use api::app::Release;
+use api::link::Ingest;
+use api::live::StreamKeyView;
 use api::node::{Certificate, Endpoint};
 use api::session::{Explanation, ScreenSize};
 use api::site::SiteSpec;
-use model::{AppName, Epoch, NodeId, ReleaseNumber, Resources, SessionId, Terminal};
+use model::{AppName, CameraName, Epoch, NodeId, ReleaseNumber, Resources, SessionId, Terminal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use store::{EmbeddedStore, Expect, OpenError, Operation, Store, StoreError};
@@ -78,6 +80,8 @@ pub(crate) struct NodeRecord {
     pub(crate) capacity: Resources,
     pub(crate) version: String,
     pub(crate) lacks: Vec<String>,
+    #[serde(default)]
+    pub(crate) ingest: Ingest,
 }
 
 impl Record for NodeRecord {
@@ -166,6 +170,39 @@ impl Record for JoinRecord {
 
     fn key(&self) -> String {
         Self::key_of(&self.hash)
+    }
+}
+
+/// A key that lets cameras publish to an event. The key itself is not kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StreamKeyRecord {
+    pub(crate) id: String,
+    pub(crate) event: AppName,
+    pub(crate) label: String,
+    /// The only camera it is good for.
+    pub(crate) camera: Option<CameraName>,
+    /// The hash of its secret.
+    pub(crate) hash: String,
+    pub(crate) created_unix_ms: UnixMillis,
+}
+
+impl StreamKeyRecord {
+    pub(crate) fn view(&self) -> StreamKeyView {
+        StreamKeyView {
+            id: self.id.clone(),
+            event: self.event.clone(),
+            label: self.label.clone(),
+            camera: self.camera.clone(),
+            created_unix_ms: self.created_unix_ms,
+        }
+    }
+}
+
+impl Record for StreamKeyRecord {
+    const PREFIX: &'static str = "stream-key/";
+
+    fn key(&self) -> String {
+        format!("stream-key/{}", self.id)
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) use self::close::{close, close_app, collect, ended};
 pub(crate) use self::create::{create, unknown_app};
 pub(crate) use self::moving::{Mover, move_session};
 pub(crate) use self::renew::renew;
+pub(crate) use self::route::{choose_entry, entry_of, no_entry};
 
 /// Candidates that a terminal is told: it probes all of them.
 const CANDIDATES_MAX: usize = 5;
@@ -101,7 +102,7 @@ pub(crate) fn discover(shared: &Shared, request: &Discover) -> Result<Discovered
     let mut ranked = ranking.ranked;
     ranked.sort_by_key(|it| it.round_trip);
     for (place, it) in ranked.iter().enumerate() {
-        let entry = route::entry_of(&world, it.node, &request.terminal);
+        let entry = entry_of(&world, it.node, &request.terminal);
         match entry {
             Some(entry) if place < CANDIDATES_MAX => {
                 discovered.candidates.push(api::session::Candidate {

@@ -17,7 +17,9 @@ use api::session::Explanation;
 use mesh::link::Link;
 use model::{AppName, NodeId, Resources, SessionId, SiteName};
 
-use crate::records::{NodeRecord, RecordError, Records, ReleaseRecord, Revision, SessionRecord};
+use crate::records::{
+    NodeRecord, RecordError, Records, ReleaseRecord, Revision, SessionRecord, StreamKeyRecord,
+};
 use crate::sessions::Told;
 
 pub(crate) use self::view::is_starting;
@@ -31,6 +33,8 @@ pub(crate) struct World {
     pub(crate) apps: BTreeMap<AppName, App>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
+    /// By their ids.
+    pub(crate) stream_keys: BTreeMap<String, (StreamKeyRecord, Revision)>,
     /// Links of nodes that have not said who they are yet, too.
     pub(crate) links: BTreeMap<NodeId, Link>,
     /// Sessions that are about to get an owner: a node may report their reservation before the
@@ -149,6 +153,9 @@ impl World {
         for (record, revision) in records.all().await? {
             world.put_session(record, revision);
         }
+        for (record, revision) in records.all().await? {
+            world.put_stream_key(record, revision);
+        }
         world.dirty = Dirty::default();
         Ok(world)
     }
@@ -172,6 +179,11 @@ impl World {
             let gone = (RemovedKind::App, name.to_string());
             self.dirty.removed.push(gone);
         }
+    }
+
+    pub(crate) fn put_stream_key(&mut self, record: StreamKeyRecord, revision: Revision) {
+        self.stream_keys
+            .insert(record.id.clone(), (record, revision));
     }
 
     /// Takes a node's record, unless a newer one is here already.

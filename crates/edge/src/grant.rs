@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use api::live;
 use mesh::identity::Identity;
+use mesh::token::{SessionClaims, TokenError, WatchClaims};
 use model::{Epoch, SessionId};
 use relay::{Authorize, Grant, Hop, NodePeer, Refusal, Scope};
 
@@ -49,12 +51,19 @@ impl Grants {
 
 impl Authorize for Grants {
     fn terminal(&self, path_and_query: &str, _remote: SocketAddr) -> Result<Grant, Refusal> {
-        let token = token(path_and_query).ok_or(Refusal("no token".into()))?;
-        let claims = self
-            .identity
-            .verifier()
-            .verify(token, SystemTime::now())
-            .map_err(|error| Refusal(error.to_string().into()))?;
+        let (verifier, now) = (self.identity.verifier(), SystemTime::now());
+        let refused = |error: TokenError| Refusal(error.to_string().into());
+        if let Some(token) = parameter(path_and_query, "watch") {
+            let claims: WatchClaims = verifier.verify(token, now).map_err(refused)?;
+            return Ok(Grant {
+                publish: Vec::new(),
+                subscribe: vec![Scope::Under(live::root(&claims.event))],
+                label: format!("viewer of {}", claims.event),
+                lifetime: None,
+            });
+        }
+        let token = parameter(path_and_query, "token").ok_or(Refusal("no token".into()))?;
+        let claims: SessionClaims = verifier.verify(token, now).map_err(refused)?;
         let paths = Paths::new(claims.session, claims.epoch);
         Ok(Grant {
             publish: vec![Scope::Under(paths.input())],
@@ -74,10 +83,11 @@ impl Authorize for Grants {
     }
 }
 
-/// The token in an address such as `/moq?token=…`.
-fn token(path_and_query: &str) -> Option<&str> {
+/// A parameter of an address such as `/moq?token=…`.
+fn parameter<'a>(path_and_query: &'a str, name: &str) -> Option<&'a str> {
     let (_, query) = path_and_query.split_once('?')?;
-    query.split('&').find_map(|it| it.strip_prefix("token="))
+    let mut parameters = query.split('&').filter_map(|it| it.split_once('='));
+    parameters.find_map(|(it, value)| (it == name).then_some(value))
 }
 
 #[cfg(test)]
@@ -86,9 +96,10 @@ mod tests {
 
     #[test]
     fn the_token_is_found_in_any_place() {
+        let token = |address| parameter(address, "token");
         assert_eq!(token("/moq?token=a.b"), Some("a.b"));
         assert_eq!(token("/?x=1&token=a.b&y=2"), Some("a.b"));
-        for without in ["/moq", "", "/moq?tokens=a", "?"] {
+        for without in ["/moq", "", "/moq?tokens=a", "?", "/moq?token"] {
             assert_eq!(token(without), None, "{without}");
         }
     }

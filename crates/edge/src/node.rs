@@ -295,6 +295,8 @@ impl Node {
                 .map(|it| it.summary.borrow().clone())
                 .collect(),
             links: self.peers.round_trips(),
+            cameras: Vec::new(),
+            viewers: Vec::new(),
         };
         self.uplink.summarize(summary);
     }

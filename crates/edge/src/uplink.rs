@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use api::link::{FromCenter, FromNode, JoinRequest, NodeHello, Summary, ToCenter, ToNode};
+use api::link::{FromCenter, FromNode, Ingest, JoinRequest, NodeHello, Summary, ToCenter, ToNode};
 use api::node::{Certificate, Endpoint};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -186,6 +186,7 @@ impl Keeper {
             capacity: shared.capacity,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lacks: shared.lacks.clone(),
+            ingest: Ingest::default(),
             summary: self.summary.borrow().clone(),
         }
     }

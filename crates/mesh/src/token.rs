@@ -1,6 +1,7 @@
-//! Session tokens: what a terminal shows at an edge, checked without asking the center.
+//! Tokens: what a terminal shows at an edge, checked without asking the center.
 //!
-//! `base64url(json) . base64url(signature)`, Ed25519 over a fixed prefix and the JSON.
+//! `base64url(json) . base64url(signature)`, Ed25519 over the prefix of its kind and the JSON, so
+//! that a token of one kind is none of another.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,13 +11,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::{AppName, Epoch, SessionId};
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Our tokens have about 250 characters. Longer ones are refused before any work is done.
 pub const TOKEN_MAX: usize = 1024;
 
-/// A signature made for this purpose is good for no other.
-const PURPOSE: &[u8] = b"selvedge session token 1\0";
+/// What a kind of token says.
+pub trait Claims: Serialize + DeserializeOwned {
+    /// A signature made for this purpose is good for no other.
+    const PURPOSE: &[u8];
+
+    /// The last moment it is good, in milliseconds since 1970.
+    fn expires_unix_ms(&self) -> u64;
+}
 
 /// What a session token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,17 +40,42 @@ pub struct SessionClaims {
     pub expires_unix_ms: u64,
 }
 
+impl Claims for SessionClaims {
+    const PURPOSE: &[u8] = b"selvedge session token 1\0";
+
+    fn expires_unix_ms(&self) -> u64 {
+        self.expires_unix_ms
+    }
+}
+
+/// What a viewer's token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchClaims {
+    /// The event whose cameras its holder may see.
+    pub event: AppName,
+    /// The last moment it is good, in milliseconds since 1970.
+    pub expires_unix_ms: u64,
+}
+
+impl Claims for WatchClaims {
+    const PURPOSE: &[u8] = b"selvedge watch token 1\0";
+
+    fn expires_unix_ms(&self) -> u64 {
+        self.expires_unix_ms
+    }
+}
+
 /// Why a token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Not a token at all.
-    #[error("not a session token")]
+    #[error("not a token")]
     Malformed,
     /// Not signed by our center, or changed afterwards.
-    #[error("the session token is not signed by our center")]
+    #[error("the token is not signed by our center")]
     Forged,
     /// Good once, but no longer.
-    #[error("the session token has expired")]
+    #[error("the token has expired")]
     Expired,
 }
 
@@ -57,7 +90,7 @@ pub enum KeyError {
     Damaged,
 }
 
-/// Signs session tokens. Only the center has one.
+/// Signs tokens. Only the center has one.
 pub struct Signer {
     key: Ed25519KeyPair,
 }
@@ -82,9 +115,9 @@ impl Signer {
     }
 
     /// Makes a token.
-    pub fn sign(&self, claims: &SessionClaims) -> String {
+    pub fn sign<C: Claims>(&self, claims: &C) -> String {
         let json = serde_json::to_vec(claims).expect("claims are strings and numbers");
-        let signature = self.key.sign(&signed_bytes(&json));
+        let signature = self.key.sign(&signed_bytes::<C>(&json));
         format!(
             "{}.{}",
             URL_SAFE_NO_PAD.encode(&json),
@@ -99,7 +132,7 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// A public key for session tokens; base64url in JSON.
+/// A public key for tokens; base64url in JSON.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenKey([u8; 32]);
 
@@ -126,7 +159,7 @@ impl<'de> Deserialize<'de> for TokenKey {
     }
 }
 
-/// Checks session tokens.
+/// Checks tokens.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     keys: Vec<TokenKey>,
@@ -139,7 +172,7 @@ impl Verifier {
     }
 
     /// Returns what a good token says. Claims are not looked at before the signature is good.
-    pub fn verify(&self, token: &str, now: SystemTime) -> Result<SessionClaims, TokenError> {
+    pub fn verify<C: Claims>(&self, token: &str, now: SystemTime) -> Result<C, TokenError> {
         if token.len() > TOKEN_MAX {
             return Err(TokenError::Malformed);
         }
@@ -148,7 +181,7 @@ impl Verifier {
         let json = decode(json).ok_or(TokenError::Malformed)?;
         let signature = decode(signature).ok_or(TokenError::Malformed)?;
 
-        let signed = signed_bytes(&json);
+        let signed = signed_bytes::<C>(&json);
         let good = self.keys.iter().any(|key| {
             UnparsedPublicKey::new(&ED25519, key.0)
                 .verify(&signed, &signature)
@@ -157,18 +190,17 @@ impl Verifier {
         if !good {
             return Err(TokenError::Forged);
         }
-        let claims: SessionClaims =
-            serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)?;
+        let claims: C = serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)?;
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        if now.as_millis() > u128::from(claims.expires_unix_ms) {
+        if now.as_millis() > u128::from(claims.expires_unix_ms()) {
             return Err(TokenError::Expired);
         }
         Ok(claims)
     }
 }
 
-fn signed_bytes(json: &[u8]) -> Vec<u8> {
-    [PURPOSE, json].concat()
+fn signed_bytes<C: Claims>(json: &[u8]) -> Vec<u8> {
+    [C::PURPOSE, json].concat()
 }
 
 #[cfg(test)]
@@ -181,7 +213,10 @@ mod tests {
     fn a_good_token_says_what_was_signed() {
         let signer = signer();
         let token = signer.sign(&claims());
-        assert_eq!(verifier(&signer).verify(&token, at(1_000)), Ok(claims()));
+        assert_eq!(
+            verifier(&signer).verify::<SessionClaims>(&token, at(1_000)),
+            Ok(claims())
+        );
         assert!(token.len() < TOKEN_MAX / 2, "{}", token.len());
     }
 
@@ -189,8 +224,12 @@ mod tests {
     fn it_is_good_until_it_expires_and_not_a_millisecond_longer() {
         let signer = signer();
         let token = signer.sign(&claims());
-        assert!(verifier(&signer).verify(&token, at(2_000)).is_ok());
-        let late = verifier(&signer).verify(&token, at(2_001));
+        assert!(
+            verifier(&signer)
+                .verify::<SessionClaims>(&token, at(2_000))
+                .is_ok()
+        );
+        let late = verifier(&signer).verify::<SessionClaims>(&token, at(2_001));
         assert_eq!(late, Err(TokenError::Expired));
     }
 
@@ -206,17 +245,20 @@ mod tests {
             theirs.split_once('.').unwrap().0,
             mine.split_once('.').unwrap().1
         );
-        let result = verifier(&signer).verify(&mixed, at(1_000));
+        let result = verifier(&signer).verify::<SessionClaims>(&mixed, at(1_000));
         assert_eq!(result, Err(TokenError::Forged));
     }
 
     #[test]
     fn another_centers_token_is_forged() {
         let token = signer().sign(&claims());
-        let result = verifier(&signer()).verify(&token, at(1_000));
+        let result = verifier(&signer()).verify::<SessionClaims>(&token, at(1_000));
         assert_eq!(result, Err(TokenError::Forged));
         let nobody = Verifier::new(Vec::new());
-        assert_eq!(nobody.verify(&token, at(1_000)), Err(TokenError::Forged));
+        assert_eq!(
+            nobody.verify::<SessionClaims>(&token, at(1_000)),
+            Err(TokenError::Forged)
+        );
     }
 
     #[test]
@@ -229,8 +271,26 @@ mod tests {
             URL_SAFE_NO_PAD.encode(&json),
             URL_SAFE_NO_PAD.encode(bare)
         );
-        let result = verifier(&signer).verify(&token, at(1_000));
+        let result = verifier(&signer).verify::<SessionClaims>(&token, at(1_000));
         assert_eq!(result, Err(TokenError::Forged));
+    }
+
+    /// A claim that both kinds understand would otherwise open the other's door.
+    #[test]
+    fn a_token_of_one_kind_is_none_of_another() {
+        let signer = signer();
+        let watch = WatchClaims {
+            event: "arena".parse().unwrap(),
+            expires_unix_ms: 2_000,
+        };
+        let token = signer.sign(&watch);
+        let verifier = verifier(&signer);
+        assert_eq!(verifier.verify(&token, at(1_000)), Ok(watch));
+        let session = verifier.verify::<SessionClaims>(&token, at(1_000));
+        assert_eq!(session, Err(TokenError::Forged));
+        let token = signer.sign(&claims());
+        let watch = verifier.verify::<WatchClaims>(&token, at(1_000));
+        assert_eq!(watch, Err(TokenError::Forged));
     }
 
     #[test]
@@ -242,10 +302,20 @@ mod tests {
             let mut bytes = token.clone().into_bytes();
             bytes[index] = if bytes[index] == b'B' { b'C' } else { b'B' };
             let changed = String::from_utf8(bytes).unwrap();
-            assert!(verifier.verify(&changed, at(1_000)).is_err(), "{index}");
+            assert!(
+                verifier
+                    .verify::<SessionClaims>(&changed, at(1_000))
+                    .is_err(),
+                "{index}"
+            );
         }
         for end in 0..token.len() {
-            assert!(verifier.verify(&token[..end], at(1_000)).is_err(), "{end}");
+            assert!(
+                verifier
+                    .verify::<SessionClaims>(&token[..end], at(1_000))
+                    .is_err(),
+                "{end}"
+            );
         }
     }
 
@@ -254,7 +324,7 @@ mod tests {
         let signer = signer();
         let long = "A".repeat(TOKEN_MAX + 1);
         for text in ["", ".", "a.b.c", "é.é", "====.====", &long] {
-            let result = verifier(&signer).verify(text, at(1_000));
+            let result = verifier(&signer).verify::<SessionClaims>(text, at(1_000));
             assert!(
                 matches!(result, Err(TokenError::Malformed | TokenError::Forged)),
                 "{text}"

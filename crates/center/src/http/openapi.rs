@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{apps, events, health, nodes, places, sessions, sites, status};
+use super::{apps, events, health, live, nodes, places, sessions, sites, status};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,6 +25,7 @@ use super::{apps, events, health, nodes, places, sessions, sites, status};
         sessions::discover, sessions::create, sessions::list, sessions::show,
         sessions::explain, sessions::logs, sessions::renew, sessions::relocate,
         sessions::close,
+        live::list, live::show, live::watch, live::create_key, live::keys, live::revoke_key,
     ),
     modifiers(&Security),
 )]

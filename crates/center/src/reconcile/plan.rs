@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::link::{Peer, Plan, PlannedRelease, ToNode};
+use api::link::{Peer, Plan, PlannedRelease, PlannedStreamKey, ToNode};
 use api::node::Endpoint;
 use futures::future::join_all;
 use mesh::link::Link;
@@ -72,8 +72,16 @@ fn plan(world: &World, node: &Node) -> Plan {
         other && (it.live.is_some() || it.since.elapsed() < PEER_SILENCE_MAX)
     });
     let network = node.record.site.network.as_ref();
+    let keys = world.stream_keys.values().map(|it| &it.0);
     Plan {
         generation: 0,
+        stream_keys: keys
+            .map(|it| PlannedStreamKey {
+                event: it.event.clone(),
+                camera: it.camera.clone(),
+                hash: it.hash.clone(),
+            })
+            .collect(),
         releases: releases
             .map(|it| PlannedRelease {
                 number: it.number,

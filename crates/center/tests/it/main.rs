@@ -11,6 +11,7 @@ mod catalogue;
 mod console;
 mod events;
 mod joining;
+mod live;
 mod moving;
 mod openapi;
 mod renewing;

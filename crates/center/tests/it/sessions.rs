@@ -3,6 +3,7 @@
 use api::ErrorCode;
 use api::link::{ReleaseWhy, ToNode};
 use api::session::{Discover, SessionState};
+use mesh::token::SessionClaims;
 use model::{Epoch, Terminal};
 
 use crate::support::{Behaviour, PLACES, TestCenter, code, create_test, eventually, terminal};
@@ -28,7 +29,7 @@ async fn a_session_starts_at_the_nearest_node_and_its_ticket_is_good_there() {
     let now = std::time::SystemTime::now();
     let claims = shanghai
         .verifier()
-        .verify(&created.ticket.token, now)
+        .verify::<SessionClaims>(&created.ticket.token, now)
         .unwrap();
     assert_eq!(claims.session, created.session);
     assert_eq!(claims.epoch, Epoch(1));

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use api::link::{
-    FromCenter, FromNode, JoinRequest, NodeApp, NodeHello, PeerRoundTrip, Plan, SessionSummary,
-    Summary, ToCenter, ToNode,
+    CameraSummary, FromCenter, FromNode, Ingest, JoinRequest, NodeApp, NodeHello, PeerRoundTrip,
+    Plan, SessionSummary, Summary, ToCenter, ToNode,
 };
+use api::live::CameraStatus;
 use api::node::{Certificate, Endpoint};
 use api::session::{Quality, SessionState};
 use api::site::SiteSpec;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use mesh::identity::Identity;
 use mesh::join::{JoinError, JoinToken, ask};
 use mesh::link::{Handler, Link, Peer, dial};
-use model::{Bytes as Amount, Epoch, NodeId, Position, Resources, SessionId};
+use model::{AppName, Bytes as Amount, Epoch, NodeId, Position, Resources, SessionId};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -63,6 +64,8 @@ struct State {
     plan: Plan,
     held: BTreeMap<(SessionId, Epoch), SessionState>,
     links: Vec<PeerRoundTrip>,
+    cameras: Vec<CameraSummary>,
+    viewers: Vec<(AppName, u32)>,
     draining: bool,
 }
 
@@ -212,6 +215,25 @@ impl ScriptedNode {
         });
     }
 
+    /// A camera publishes here.
+    pub(crate) fn on_air(&self, event: &str, camera: &str, since_unix_ms: u64) {
+        let mut state = self.script.state.lock().unwrap();
+        state.cameras.push(CameraSummary {
+            event: event.parse().unwrap(),
+            camera: camera.parse().unwrap(),
+            status: CameraStatus {
+                since_unix_ms,
+                ..CameraStatus::default()
+            },
+        });
+    }
+
+    /// So many viewers have entered here.
+    pub(crate) fn watched(&self, event: &str, viewers: u32) {
+        let mut state = self.script.state.lock().unwrap();
+        state.viewers.push((event.parse().unwrap(), viewers));
+    }
+
     /// Forgets all that it holds, as a process that starts anew.
     pub(crate) fn forget(&self) {
         self.script.state.lock().unwrap().held.clear();
@@ -297,6 +319,7 @@ impl Script {
             network: network.map(|it| it.parse().unwrap()),
             address: format!("{host}:{port}"),
         };
+        let site_name = site.name.clone();
         NodeHello {
             endpoints: vec![
                 endpoint(None, &format!("{}.example", site.name)),
@@ -309,6 +332,10 @@ impl Script {
             capacity: capacity(),
             version: "0".into(),
             lacks: Vec::new(),
+            ingest: Ingest {
+                rtmp: Some(format!("{}.example:1935", site_name)),
+                srt: None,
+            },
             summary: self.summary(),
         }
     }
@@ -347,6 +374,8 @@ impl Script {
             apps: apps.collect(),
             sessions: sessions.collect(),
             links: state.links.clone(),
+            cameras: state.cameras.clone(),
+            viewers: state.viewers.clone(),
         }
     }
 
