@@ -6,6 +6,8 @@ import { Gaps, InputLatency, Rate } from "./measure.js";
 
 /** Rates shown to people are taken over this long, in milliseconds. */
 const RATE_WINDOW_MS = 2_000;
+/** A picture that was made smaller has its app's shape but for the rounding to even sides, which is less than this. */
+const ROUNDING = 0.02;
 /** Browsers show no cursor larger than this. */
 const CURSOR_SHOWN_MAX = 128;
 
@@ -50,14 +52,22 @@ export class Screen {
     if (picture.inputSeq > 0) this.latency.handleDrawn(picture.inputSeq, now);
   }
 
-  /** Makes the canvas as large as its frame allows, in the picture's shape. */
+  /** Makes the canvas as large as its frame allows, in the app's shape. */
   fit() {
     const { canvas } = this;
     const frame = canvas.parentElement;
     if (!frame || canvas.width === 0 || canvas.height === 0) return;
-    const scale = Math.min(frame.clientWidth / canvas.width, frame.clientHeight / canvas.height);
-    canvas.style.width = `${Math.max(1, Math.round(canvas.width * scale))}px`;
-    canvas.style.height = `${Math.max(1, Math.round(canvas.height * scale))}px`;
+    const { width, height } = this.shape();
+    const scale = Math.min(frame.clientWidth / width, frame.clientHeight / height);
+    canvas.style.width = `${Math.max(1, Math.round(width * scale))}px`;
+    canvas.style.height = `${Math.max(1, Math.round(height * scale))}px`;
+  }
+
+  /** The app's, so that the picture stands still while its own size follows the link; its own while the two differ. */
+  shape() {
+    const { app, canvas } = this;
+    const differ = Math.abs((canvas.width * app.height) / (canvas.height * Math.max(1, app.width)) - 1) > ROUNDING;
+    return app.height === 0 || differ ? canvas : app;
   }
 
   /**
