@@ -30,7 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "model", "logic", "api", "store", "mesh", "relay", "render", "runtime",
         ],
     ),
-    ("lab", &["model", "logic", "api", "mesh"]),
+    ("lab", &["model", "logic", "api", "mesh", "render"]),
     (
         "selvedge",
         &["model", "logic", "api", "mesh", "center", "edge", "lab"],

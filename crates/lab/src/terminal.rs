@@ -7,7 +7,6 @@
 //! been decoded.
 
 mod connect;
-mod decoder;
 mod eager;
 mod hand;
 mod picture;

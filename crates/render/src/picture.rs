@@ -30,6 +30,12 @@ impl Size {
         }
     }
 
+    /// Constructs this very size; `None` if it is not one.
+    pub fn exact(width: u16, height: u16) -> Option<Self> {
+        let size = Self::new(width, height);
+        ((size.width, size.height) == (width, height)).then_some(size)
+    }
+
     const fn side(side: u16) -> u16 {
         match side {
             ..Self::MIN => Self::MIN,
@@ -96,6 +102,18 @@ impl I420 {
         }
     }
 
+    /// Constructs a picture of its planes; `None` if they are not as long as the size says.
+    pub fn from_planes(size: Size, [y, u, v]: [Vec<u8>; 3]) -> Option<Self> {
+        let area = size.area();
+        let fits = y.len() == area && u.len() == area / 4 && v.len() == area / 4;
+        fits.then_some(Self { size, y, u, v })
+    }
+
+    /// The planes, as [`planes`](Self::planes).
+    pub fn into_planes(self) -> [Vec<u8>; 3] {
+        [self.y, self.u, self.v]
+    }
+
     /// The size.
     pub const fn size(&self) -> Size {
         self.size
@@ -104,6 +122,11 @@ impl I420 {
     /// The planes: brightness (one byte a pixel), then the two of colour (one byte for four).
     pub fn planes(&self) -> [&[u8]; 3] {
         [&self.y, &self.u, &self.v]
+    }
+
+    /// The planes, to be written.
+    pub fn planes_mut(&mut self) -> [&mut [u8]; 3] {
+        [&mut self.y, &mut self.u, &mut self.v]
     }
 
     /// Takes over some rows of a whole picture in BGRA that has the same size.

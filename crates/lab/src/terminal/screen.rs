@@ -9,12 +9,12 @@ use api::terminal::Status;
 use model::Bytes;
 use model::input::Pong;
 use moq_net::{group, origin, track};
+use render::decoder::Decoder;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::decoder::Decoder;
 use super::hand::{Hand, Seen};
 use super::report::Window;
 use super::{Header, Picture, Statistics, TerminalError};
@@ -198,15 +198,17 @@ impl Screen {
             let decoded = decoder.decode(data);
             let now = Instant::now();
             match decoded {
-                Ok(Some(planes)) => {
+                Ok(Some(picture)) => {
+                    let size = picture.size();
+                    let [y, u, v] = picture.into_planes();
                     let picture = Picture {
-                        width: planes.width,
-                        height: planes.height,
+                        width: size.width().into(),
+                        height: size.height().into(),
                         input_seq: header.input_seq,
                         captured: frame.captured,
-                        y: planes.y,
-                        u: planes.u,
-                        v: planes.v,
+                        y,
+                        u,
+                        v,
                     };
                     let mut state = self.lock();
                     state.statistics.decoded += 1;

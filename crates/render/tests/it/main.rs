@@ -12,3 +12,5 @@ mod pipeline;
 mod sound;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod transcode;

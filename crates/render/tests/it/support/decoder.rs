@@ -1,12 +1,6 @@
-//! OpenH264's decoder, so that tests see what a terminal sees.
-#![expect(unsafe_code, reason = "calls a C library")]
+//! A decoder, so that tests see what a terminal sees.
 
-use std::ptr;
-
-use openh264_sys2::{
-    API as _, DECODER_OPTION_TRACE_LEVEL, DynamicAPI, ISVCDecoder, ISVCDecoderVtbl, SBufferInfo,
-    SDecodingParam, WELS_LOG_QUIET,
-};
+use render::decoder;
 
 /// A decoded picture, brightness and colours apart.
 #[derive(Clone)]
@@ -53,83 +47,24 @@ fn yuv(rgb: u32) -> [u8; 3] {
     ]
 }
 
-pub(crate) struct Decoder {
-    api: DynamicAPI,
-    decoder: *mut ISVCDecoder,
-}
+pub(crate) struct Decoder(decoder::Decoder);
 
 impl Decoder {
     pub(crate) fn new() -> Self {
-        let api = DynamicAPI::from_source();
-        let mut decoder: *mut ISVCDecoder = ptr::null_mut();
-        let parameters = SDecodingParam::default();
-        // SAFETY: calls as the library's own example makes them, each with valid pointers.
-        unsafe {
-            assert_eq!(api.WelsCreateDecoder(&raw mut decoder), 0);
-            let mut quiet = WELS_LOG_QUIET;
-            let table = table(decoder);
-            let initialize = table.Initialize.unwrap();
-            assert_eq!(initialize(decoder, &raw const parameters), 0);
-            let set = table.SetOption.unwrap();
-            set(decoder, DECODER_OPTION_TRACE_LEVEL, (&raw mut quiet).cast());
-        }
-        Self { api, decoder }
+        Self(decoder::Decoder::open().unwrap())
     }
 
     /// Decodes one frame of Annex B; `None` if it shows nothing.
     pub(crate) fn decode(&mut self, data: &[u8]) -> Option<Picture> {
-        let mut planes = [ptr::null_mut::<u8>(); 3];
-        let mut info = SBufferInfo::default();
-        let len = i32::try_from(data.len()).unwrap();
-        // SAFETY: the decoder lives; the data is only read; the planes it returns stay valid until
-        // the next call and are copied before.
-        unsafe {
-            let decode = table(self.decoder).DecodeFrameNoDelay.unwrap();
-            let state = decode(
-                self.decoder,
-                data.as_ptr(),
-                len,
-                planes.as_mut_ptr(),
-                &raw mut info,
-            );
-            assert_eq!(state, 0, "a broken stream");
-            if info.iBufferStatus != 1 {
-                return None;
-            }
-            let buffer = info.UsrData.sSystemBuffer;
-            let (width, height) = (buffer.iWidth as usize, buffer.iHeight as usize);
-            let copy = |plane: *mut u8, stride: i32, width: usize, height: usize| {
-                let mut out = Vec::with_capacity(width * height);
-                for row in 0..height {
-                    let start = plane.add(row * stride as usize);
-                    out.extend_from_slice(std::slice::from_raw_parts(start, width));
-                }
-                out
-            };
-            Some(Picture {
-                width,
-                height,
-                y: copy(planes[0], buffer.iStride[0], width, height),
-                u: copy(planes[1], buffer.iStride[1], width / 2, height / 2),
-                v: copy(planes[2], buffer.iStride[1], width / 2, height / 2),
-            })
-        }
+        let picture = self.0.decode(data).expect("a broken stream")?;
+        let size = picture.size();
+        let [y, u, v] = picture.into_planes();
+        Some(Picture {
+            width: size.width().into(),
+            height: size.height().into(),
+            y,
+            u,
+            v,
+        })
     }
-}
-
-impl Drop for Decoder {
-    fn drop(&mut self) {
-        // SAFETY: made by `new`, torn down once.
-        unsafe {
-            table(self.decoder).Uninitialize.unwrap()(self.decoder);
-            self.api.WelsDestroyDecoder(self.decoder);
-        }
-    }
-}
-
-/// # Safety
-/// The decoder must live.
-unsafe fn table<'a>(decoder: *mut ISVCDecoder) -> &'a ISVCDecoderVtbl {
-    // SAFETY: a live decoder begins with a pointer to its static table.
-    unsafe { &**decoder }
 }

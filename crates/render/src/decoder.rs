@@ -1,29 +1,22 @@
-//! OpenH264's decoder behind one safe function.
+//! Turning H.264 back into pictures: OpenH264's decoder behind one safe function.
 #![expect(unsafe_code, reason = "calls a C library")]
 
-use std::ptr;
+use std::{fmt, ptr};
 
 use openh264_sys2::{
     API as _, DECODER_OPTION_TRACE_LEVEL, DynamicAPI, ISVCDecoder, ISVCDecoderVtbl, SBufferInfo,
     SDecodingParam, WELS_LOG_QUIET,
 };
 
-/// Brightness and colours of a decoded picture.
-pub(super) struct Planes {
-    pub(super) width: usize,
-    pub(super) height: usize,
-    pub(super) y: Vec<u8>,
-    pub(super) u: Vec<u8>,
-    pub(super) v: Vec<u8>,
-}
+use crate::picture::{I420, Size};
 
 /// The stream cannot be decoded; a keyframe helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("decoder state {0:#x}")]
-pub(super) struct Broken(i32);
+pub struct Broken(i32);
 
 /// Owns a decoder. Never shared between threads, but may move to one.
-pub(super) struct Decoder {
+pub struct Decoder {
     api: DynamicAPI,
     decoder: *mut ISVCDecoder,
 }
@@ -31,9 +24,15 @@ pub(super) struct Decoder {
 // SAFETY: the library keeps no state a thread; `Decoder` has no `Sync`, so calls never overlap.
 unsafe impl Send for Decoder {}
 
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Decoder").field(&self.decoder).finish()
+    }
+}
+
 impl Decoder {
     /// `None` when the library cannot start: no memory.
-    pub(super) fn open() -> Option<Self> {
+    pub fn open() -> Option<Self> {
         let api = DynamicAPI::from_source();
         let mut decoder: *mut ISVCDecoder = ptr::null_mut();
         // SAFETY: it writes a pointer to a new decoder where ours is, or fails.
@@ -56,7 +55,11 @@ impl Decoder {
     }
 
     /// Decodes one picture of Annex B; `None` if there is nothing to show.
-    pub(super) fn decode(&mut self, data: &[u8]) -> Result<Option<Planes>, Broken> {
+    ///
+    /// # Errors
+    /// If the picture is damaged, builds on one that is missing, or has no size that
+    /// [`Size`] allows. Go on with the next keyframe.
+    pub fn decode(&mut self, data: &[u8]) -> Result<Option<I420>, Broken> {
         /// What the library says to what it cannot do, such as a picture above 2 GB.
         const INVALID: i32 = 0x1000;
         let len = i32::try_from(data.len()).map_err(|_| Broken(INVALID))?;
@@ -81,20 +84,22 @@ impl Decoder {
         }
         // SAFETY: with status 1 the union holds a system buffer.
         let buffer = unsafe { info.UsrData.sSystemBuffer };
-        let size = |value: i32| usize::try_from(value).map_err(|_| Broken(INVALID));
-        let (width, height) = (size(buffer.iWidth)?, size(buffer.iHeight)?);
+        let side = |value: i32| u16::try_from(value).map_err(|_| Broken(INVALID));
+        let size = Size::exact(side(buffer.iWidth)?, side(buffer.iHeight)?);
+        let size = size.ok_or(Broken(INVALID))?;
+        let (width, height) = (usize::from(size.width()), usize::from(size.height()));
+        let stride = |value: i32| usize::try_from(value).map_err(|_| Broken(INVALID));
         let [luma, chroma] = buffer.iStride;
-        let (luma, chroma) = (size(luma)?, size(chroma)?);
+        let (luma, chroma) = (stride(luma)?, stride(chroma)?);
         // SAFETY: the planes have these sizes and stay as they are until the next call.
-        unsafe {
-            Ok(Some(Planes {
-                width,
-                height,
-                y: copy(planes[0], luma, width, height),
-                u: copy(planes[1], chroma, width / 2, height / 2),
-                v: copy(planes[2], chroma, width / 2, height / 2),
-            }))
-        }
+        let planes = unsafe {
+            [
+                copy(planes[0], luma, width, height),
+                copy(planes[1], chroma, width / 2, height / 2),
+                copy(planes[2], chroma, width / 2, height / 2),
+            ]
+        };
+        Ok(I420::from_planes(size, planes))
     }
 
     fn table(&self) -> &ISVCDecoderVtbl {
@@ -143,8 +148,8 @@ mod tests {
             &[0, 0, 0, 1, 0x67, 0xff, 0xff],
             &[0, 0, 1, 0x65, 1],
         ] {
-            if let Ok(Some(planes)) = decoder.decode(data) {
-                panic!("{}x{} from {data:?}", planes.width, planes.height);
+            if let Ok(Some(picture)) = decoder.decode(data) {
+                panic!("{:?} from {data:?}", picture.size());
             }
         }
     }
