@@ -7,7 +7,7 @@ import { Cloud } from "../../console/js/console/cloud.js";
 import { HEIGHT, WIDTH, arc, frame, nearest, outline, project } from "../../console/js/console/projection.js";
 import { View } from "../../console/js/console/view.js";
 import { EventParser } from "../../console/js/console/sse.js";
-import { bitrate, milliseconds, placeName } from "../../console/js/shared/format.js";
+import { bitrate, learnNames, milliseconds, placeName } from "../../console/js/shared/format.js";
 import { plain, startingPlace, terminalAt } from "../../console/js/shared/place.js";
 import world from "../../console/vendor/world.js";
 
@@ -153,4 +153,6 @@ test("numbers as people read them", () => {
   assert.equal(bitrate(2_450_000), "2.5 Mbit/s");
   assert.equal(bitrate(310_400), "310 kbit/s");
   assert.equal(placeName("sao-paulo"), "Sao Paulo");
+  learnNames(["São Paulo"]);
+  assert.equal(placeName("sao-paulo"), "São Paulo");
 });

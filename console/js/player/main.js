@@ -1,7 +1,7 @@
 // The player's page: puts the session, the screen and the hand together, and says what happens.
 
 import { byId, h } from "../shared/dom.js";
-import { milliseconds, placeName } from "../shared/format.js";
+import { learnNames, milliseconds, placeName } from "../shared/format.js";
 import { icon } from "../shared/icons.js";
 import { choosePlace, chosenPlace, fetchPlaces, locateDevice, onPlaceChosenElsewhere, startingPlace } from "../shared/place.js";
 import { applyTheme } from "../shared/theme.js";
@@ -128,6 +128,7 @@ export class Player {
 
   async start() {
     this.places = await fetchPlaces();
+    learnNames(this.places.map(({ name }) => name));
     const place = startingPlace(this.places, chosenPlace(), Intl.DateTimeFormat().resolvedOptions().timeZone);
     byId("here", HTMLElement).hidden = this.places.length === 0;
     byId("locate", HTMLElement).hidden = this.places.length > 0;
@@ -402,7 +403,9 @@ export class Player {
     if (current && (state === "playing" || state === "recovering")) {
       const site = placeName(current.ticket.host_site);
       const via = current.ticket.entry.site === current.ticket.host_site ? "" : ` via ${placeName(current.ticket.entry.site)}`;
-      chip.textContent = `${site}${via} · ${milliseconds(current.roundTripMs)}`;
+      // What changes comes first: on a narrow screen the end is cut.
+      chip.textContent = `${milliseconds(current.roundTripMs)} · ${site}${via}`;
+      chip.title = chip.textContent;
       chip.dataset.tone = state === "recovering" || current.roundTripMs > 150 ? "warn" : "good";
     } else {
       chip.textContent = state === "asking" || state === "connecting" ? "connecting" : "not connected";

@@ -29,8 +29,18 @@ export function duration(seconds) {
   return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3_600)} h`;
 }
 
-/** A site's name for people: "sao-paulo" is "Sao Paulo". @param {string} name */
+/** How people write the names they know, by what machines make of them. @type {Map<string, string>} */
+const written = new Map();
+
+/** From now on sites that are called as these cities are written as they are. @param {string[]} names */
+export function learnNames(names) {
+  for (const name of names) written.set(name.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase().replaceAll(" ", "-"), name);
+}
+
+/** A site's name for people: "sao-paulo" is "São Paulo" where that city is known, else "Sao Paulo". @param {string} name */
 export function placeName(name) {
+  const known = written.get(name);
+  if (known !== undefined) return known;
   return name
     .split("-")
     .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
