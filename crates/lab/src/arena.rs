@@ -13,6 +13,7 @@ mod encode;
 mod flv;
 mod font;
 mod goal;
+mod manifest;
 mod marker;
 mod picture;
 mod play;
@@ -34,6 +35,7 @@ use model::Bitrate;
 use serde::{Deserialize, Serialize};
 
 pub use cache::prepare;
+pub use manifest::manifest;
 pub use marker::Marker;
 pub use publish::{CameraState, Live, Publisher, Target};
 

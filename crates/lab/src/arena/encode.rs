@@ -25,7 +25,7 @@ impl Encoder {
         path: &Path,
     ) -> Result<Self, ArenaError> {
         let rate = format!("{}k", settings.video_kbps);
-        let half = format!("{}k", settings.video_kbps / 2);
+        let buffer = format!("{}k", settings.video_kbps / 4);
         let size = format!("{}x{}", settings.width, settings.height);
         let (fps, gop) = (FPS.to_string(), GOP_FRAMES.to_string());
         let mut command = ffmpeg();
@@ -62,8 +62,8 @@ impl Encoder {
             "-fflags",
             "+bitexact",
         ]);
-        // Half a second of buffer: about constant, and a keyframe still has room.
-        command.args(["-b:v", &rate, "-maxrate", &rate, "-bufsize", &half]);
+        // A quarter of a second of buffer: keyframes are what a viewer who turns waits for.
+        command.args(["-b:v", &rate, "-maxrate", &rate, "-bufsize", &buffer]);
         command.args(["-color_primaries", "bt709", "-color_trc", "bt709"]);
         command.args(["-colorspace", "bt709", "-color_range", "tv"]);
         command.args([

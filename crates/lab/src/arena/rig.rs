@@ -46,7 +46,13 @@ pub(super) fn ring(cameras: u32) -> Vec<Mount> {
     (0..cameras)
         .map(|index| {
             let angle = TAU * index as f32 / cameras as f32 - FRAC_PI_2;
-            let position = Vector::new(angle.cos() * RADII.0, angle.sin() * RADII.1, HEIGHT);
+            // To the centimetre, so that a manifest says exactly where they stand.
+            let metres = |it: f32| (it * 100.0).round() / 100.0 + 0.0;
+            let position = Vector::new(
+                metres(angle.cos() * RADII.0),
+                metres(angle.sin() * RADII.1),
+                HEIGHT,
+            );
             let title = match cameras {
                 12 => TITLES[index as usize].to_owned(),
                 _ => format!("Camera {}", index + 1),

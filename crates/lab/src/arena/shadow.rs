@@ -53,12 +53,24 @@ impl Shadows {
 
     fn add(&mut self, fallen: &Fallen, area: Area, lens: &Lens) {
         let own = Area::around(fallen.spots(lens).into_iter(), lens);
+        let step = lens.ray(1.0, 0.0) - lens.ray(0.0, 0.0);
         for row in own.rows.0.max(area.rows.0)..own.rows.1.min(area.rows.1) {
-            for column in own.columns.0.max(area.columns.0)..own.columns.1.min(area.columns.1) {
-                let ray = lens.ray(column as f32 + 0.5, row as f32 + 0.5);
-                let place = lens.position + ray * (-lens.position.z / ray.z.min(-1e-3));
-                let index = (row - area.rows.0) * area.width() + column - area.columns.0;
-                self.shares[index] = self.shares[index].max(fallen.share(place));
+            let (from, to) = (
+                own.columns.0.max(area.columns.0),
+                own.columns.1.min(area.columns.1),
+            );
+            if from >= to {
+                return;
+            }
+            let line = (row - area.rows.0) * area.width();
+            let shares = &mut self.shares[line + from - area.columns.0..line + to - area.columns.0];
+            // Cameras don't roll: along a row of pixels, the ground is equally far before them.
+            let ray = lens.ray(from as f32 + 0.5, row as f32 + 0.5);
+            let way = -lens.position.z / ray.z.min(-1e-3);
+            let (mut place, step) = (lens.position + ray * way, step * way);
+            for share in shares {
+                *share = share.max(fallen.share(place));
+                place = place + step;
             }
         }
     }
@@ -68,6 +80,9 @@ impl Shadows {
 struct Fallen {
     from: Vector,
     to: Vector,
+    along: Vector,
+    /// 1 / its length²; 0 if it has none.
+    shrink: f32,
     radius: f32,
     /// How wide its edge is: the higher what casts it, the softer.
     blur: f32,
@@ -77,9 +92,13 @@ impl Fallen {
     fn new(caster: &Caster, light: Vector) -> Self {
         let fall = |it: Vector| (it - light * it.z).flat();
         let height = f32::midpoint(caster.from.z, caster.to.z);
+        let (from, to) = (fall(caster.from), fall(caster.to));
+        let length = (to - from).dot(to - from);
         Self {
-            from: fall(caster.from),
-            to: fall(caster.to),
+            from,
+            to,
+            along: to - from,
+            shrink: if length > 1e-6 { 1.0 / length } else { 0.0 },
             radius: caster.radius,
             blur: 0.035 + 0.05 * height,
         }
@@ -94,10 +113,15 @@ impl Fallen {
     }
 
     fn share(&self, place: Vector) -> f32 {
-        let along = self.to - self.from;
-        let offset = place - self.from;
-        let share = (offset.dot(along) / along.dot(along).max(1e-6)).clamp(0.0, 1.0);
-        let distance = (offset - along * share).length() - self.radius;
-        1.0 - smooth(-self.blur, self.blur, distance)
+        let (x, y) = (place.x - self.from.x, place.y - self.from.y);
+        let share = (x * self.along.x + y * self.along.y) * self.shrink;
+        let share = share.clamp(0.0, 1.0);
+        let (x, y) = (x - self.along.x * share, y - self.along.y * share);
+        let edge = self.radius + self.blur;
+        let square = x * x + y * y;
+        if square >= edge * edge {
+            return 0.0;
+        }
+        1.0 - smooth(-self.blur, self.blur, square.sqrt() - self.radius)
     }
 }

@@ -329,6 +329,9 @@ fn glare(from: Vector, ray: Vector) -> f32 {
                 return 0.0;
             }
             let off = toward.unit().cross(sight).length();
+            if off > 0.5 {
+                return 0.0; // less than a thousandth
+            }
             0.30 * (-(off * off) / 0.0016).exp() + 0.10 * (-off / 0.07).exp()
         })
         .sum()

@@ -18,8 +18,10 @@ use lab::arena::{self, Event, Progress, Settings};
 
 const HELP: &str = "\
 usage: selvedge-arena --out DIR [--cameras N] [--seconds S] [--size WxH] [--kbps N] [--json]
+       selvedge-arena --manifest [--cameras N]
 Renders a small football match, seen by cameras all around it, into DIR, unless it is there.
-    --json   print the cameras as JSON instead of a table
+    --json       print the cameras as JSON instead of a table
+    --manifest   render nothing; print the event's manifest
 ";
 
 /// How often a log hears of progress; a terminal hears of it all the time.
@@ -40,8 +42,12 @@ fn run(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
         print!("{HELP}");
         return Ok(());
     };
+    let Some(out) = &request.out else {
+        print!("{}", arena::manifest(&Event::plan(&request.settings)?));
+        return Ok(());
+    };
     let mut teller = Teller::new();
-    let event = arena::prepare(&request.out, &request.settings, &mut |it| teller.tell(it))?;
+    let event = arena::prepare(out, &request.settings, &mut |it| teller.tell(it))?;
     teller.end();
     if request.json {
         println!("{}", serde_json::to_string_pretty(&event)?);
@@ -67,7 +73,8 @@ fn table(event: &Event) {
 
 #[derive(Debug)]
 struct Request {
-    out: PathBuf,
+    /// `None`: only the manifest is wanted.
+    out: Option<PathBuf>,
     settings: Settings,
     json: bool,
 }
@@ -75,13 +82,15 @@ struct Request {
 impl Request {
     /// `None` asks for help.
     fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Option<Self>> {
-        let (mut out, mut settings, mut json) = (None, Settings::default(), false);
+        let (mut out, mut settings) = (None, Settings::default());
+        let (mut json, mut manifest) = (false, false);
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
             let number = |it: String| it.parse().with_context(|| format!("{it} is no number"));
             match arg.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--json" => json = true,
+                "--manifest" => manifest = true,
                 "--out" => out = Some(PathBuf::from(value()?)),
                 "--cameras" => settings.cameras = number(value()?)?,
                 "--seconds" => settings.seconds = number(value()?)?,
@@ -95,7 +104,9 @@ impl Request {
                 _ => bail!("unknown argument {arg}\n{HELP}"),
             }
         }
-        let out = out.context("where to? --out DIR says it")?;
+        if out.is_some() == manifest {
+            bail!("one of --out DIR and --manifest is needed");
+        }
         Ok(Some(Self {
             out,
             settings,
