@@ -7,7 +7,8 @@ use api::ErrorCode;
 use api::app::DeployApp;
 use api::client::{Client, ClientError};
 use api::session::{MoveSession, Outcome, SessionState, Ticket};
-use lab::terminal::{CertificateHash, Terminal, TerminalError, Transport, WayIn};
+use api::terminal::Status;
+use lab::terminal::{CertificateHash, Picture, Terminal, TerminalError, Transport, WayIn};
 use mesh::authority::Authority;
 use mesh::token::SessionClaims;
 use model::Epoch;
@@ -315,6 +316,58 @@ async fn no_hand_is_so_wild_that_the_session_dies() {
     assert_eq!(session.epoch, player.ticket.epoch);
     assert!(processes::runs(cloud.site("frankfurt").pid));
     drop(player);
+    cloud.end().await;
+}
+
+/// A screen's size is the app's own affair unless its manifest says otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_resizes_an_app_that_does_not_let_them() {
+    let cloud = Cloud::start(&["frankfurt"], &[]).await;
+    let text = probe("follows", &[], "");
+    let text = text.replace("[screen]", "[screen]\nresizable = true");
+    cloud.deploy(text).await;
+    cloud.deploy(probe("firm", &[], "")).await;
+    let firm = Player::start(&cloud, "firm", "berlin").await;
+    let follows = Player::start(&cloud, "follows", "berlin").await;
+    firm.counted(0).await;
+    follows.counted(0).await;
+    for player in [&firm, &follows] {
+        for side in 0..200 {
+            let resize = |seq| InputEvent::Resize {
+                seq,
+                width: 400 + side,
+                height: 300 + side,
+            };
+            player.terminal.send(resize).unwrap();
+        }
+        let last = |seq| InputEvent::Resize {
+            seq,
+            width: 640,
+            height: 400,
+        };
+        player.terminal.send(last).unwrap();
+    }
+    // Where it is allowed the last wish holds, and those before it cost next to nothing.
+    let fits = |it: &Picture| it.width * 400 == it.height * 640;
+    follows.picture("the new shape", fits).await;
+    assert!(follows.terminal.statistics().keyframes < 50);
+
+    // Where it is not nothing happened, though the session has heard it.
+    soon("a pong", firm.terminal.ping()).await.unwrap();
+    for keys in 1..=3 {
+        firm.press("KeyA").await;
+        firm.counted(keys).await;
+    }
+    let picture = firm.terminal.picture().unwrap();
+    assert_eq!(picture.width * 720, picture.height * 1280);
+    assert_eq!(firm.terminal.statistics().lost_groups, 0);
+    let told = firm.terminal.status_that(|it| match it {
+        Status::Hello(hello) => Some((hello.width, hello.height, hello.resizable)),
+        _ => None,
+    });
+    let told = soon("a hello", told).await.unwrap();
+    assert_eq!(told, (1280, 720, false));
+    drop((firm, follows));
     cloud.end().await;
 }
 

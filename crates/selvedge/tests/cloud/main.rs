@@ -5,5 +5,6 @@
 
 mod attacks;
 mod faults;
+mod links;
 mod play;
 mod support;

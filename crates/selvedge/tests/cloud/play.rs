@@ -85,6 +85,20 @@ async fn a_key_changes_the_picture_and_the_app_can_be_followed() {
     cloud.end().await;
 }
 
+/// A picture is there before most apps have drawn anything, and people type at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_pressed_before_the_app_has_its_window_is_not_lost() {
+    let cloud = Cloud::start(&["frankfurt"], &[]).await;
+    let late = format!("sleep 0.5; exec {}", probe_path().display());
+    let text = manifest("late", &["sh", "-c", &late], "");
+    cloud.deploy(text).await;
+    let player = Player::start(&cloud, "late", "frankfurt").await;
+    player.press("KeyA").await;
+    player.counted(1).await;
+    drop(player);
+    cloud.end().await;
+}
+
 /// An unmodified xterm as a person uses it: paste by Shift+Insert, and a program in it that copies.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clipboard_goes_both_ways() {

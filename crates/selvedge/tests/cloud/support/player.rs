@@ -1,5 +1,6 @@
 //! A person at a terminal: what `console/js/player` does in a browser, as far as it is about sessions.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -114,8 +115,7 @@ impl Player {
         format!("last picture {last:?}, next event {next:?}, {statistics:#?}")
     }
 
-    /// Presses and releases a key, and waits for the picture that the app made knowing it. Before the
-    /// app has its window a key goes nowhere.
+    /// Presses and releases a key, and waits for the picture that the app made knowing it.
     pub(crate) async fn press(&self, code: &str) -> Answer {
         let down = self.terminal.key(code, true).unwrap();
         // Releasing it changes nothing to be seen.
@@ -176,13 +176,24 @@ impl Player {
 
     /// Opens the new way beside the old one and swaps when its picture is there.
     pub(crate) async fn change_over(&mut self, ticket: Ticket) -> Result<(), TerminalError> {
-        let mut way = WayIn::new(&ticket, Transport::Quic)?;
+        let way = WayIn::new(&ticket, Transport::Quic)?;
+        self.ticket = ticket;
+        self.change_way(way).await
+    }
+
+    /// The same by another address.
+    pub(crate) async fn go_through(&mut self, address: SocketAddr) -> Result<(), TerminalError> {
+        let mut way = WayIn::new(&self.ticket, Transport::Quic)?;
+        way.address = address.to_string();
+        self.change_way(way).await
+    }
+
+    async fn change_way(&mut self, mut way: WayIn) -> Result<(), TerminalError> {
         way.first_seq = self.terminal.next_seq();
         let next = Terminal::connect(&way).await?;
         next.picture_that(|_| true).await?;
         self.watched.cancel();
         self.terminal = Arc::new(next);
-        self.ticket = ticket;
         self.watch();
         Ok(())
     }
