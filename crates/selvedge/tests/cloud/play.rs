@@ -99,6 +99,35 @@ async fn a_key_pressed_before_the_app_has_its_window_is_not_lost() {
     cloud.end().await;
 }
 
+/// What waits for somebody does not know how large their window will be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warm_app_has_the_size_of_the_window_from_the_first_picture() {
+    let cloud = Cloud::start(&["frankfurt"], &[]).await;
+    let text = probe("warm", &[], "");
+    let text = text.replace(
+        "[screen]",
+        "[placement]\nwarm = 1\n[screen]\nresizable = true",
+    );
+    cloud.deploy(text).await;
+    until("a warm instance", async || {
+        let nodes = cloud.client.nodes().await.unwrap().items;
+        nodes.iter().any(|it| it.warm > 0).then_some(())
+    })
+    .await;
+    let app = cloud.part("frankfurt", "app", None).await;
+    let size = Some(ScreenSize {
+        width: 1024,
+        height: 600,
+    });
+    let player = Player::start_sized(&cloud, "warm", "frankfurt", size).await;
+    assert!(cloud.parts("frankfurt", "app").contains(&app));
+    let picture = player.terminal.picture().unwrap();
+    assert_eq!(picture.width * 600, picture.height * 1024);
+    player.press("KeyA").await;
+    drop(player);
+    cloud.end().await;
+}
+
 /// An unmodified xterm as a person uses it: paste by Shift+Insert, and a program in it that copies.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clipboard_goes_both_ways() {
