@@ -14,6 +14,7 @@ mod app;
 mod client;
 mod completion;
 mod explain;
+mod live;
 mod node;
 mod session;
 mod site;
@@ -63,6 +64,9 @@ enum Command {
     /// Sessions: terminals that use an app
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Live events: cameras, and keys to publish with
+    #[command(subcommand)]
+    Live(live::LiveCommand),
     /// Say how the cloud is
     Status(ClientArgs),
     /// Say why a session runs where it runs
@@ -83,6 +87,7 @@ impl Cli {
             Command::Site(command) => ask(command.run(output)),
             Command::Node(command) => ask(command.run(output)),
             Command::Session(command) => ask(command.run(output)),
+            Command::Live(command) => ask(command.run(output)),
             Command::Status(args) => ask(status::run(args, output)),
             Command::Explain(args) => ask(args.run(output)),
             Command::Completion(args) => args.run(),

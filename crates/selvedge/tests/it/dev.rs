@@ -163,10 +163,14 @@ fn what_cannot_start_says_why_and_leaves_nothing() {
     assert_eq!(ran.code, 2);
 }
 
-/// Starts the first app that this machine has, and returns the processes that came with it.
+/// Starts the first program that this machine has, and returns the processes that came with it.
 fn start_an_app(home: &Path, dev: &Dev) -> Vec<u32> {
     let apps = dev.ready["apps"].as_array().unwrap();
-    let app = apps.iter().find(|it| it["deployed"] == true);
+    let is_program = |it: &&serde_json::Value| {
+        let page = it["play"].as_str();
+        page.is_some_and(|it| it.contains("/play/"))
+    };
+    let app = apps.iter().find(is_program);
     let Some(app) = app else {
         return Vec::new();
     };
