@@ -4,8 +4,10 @@
 //! `--check` turns a goal that is not reached into an exit code.
 
 pub mod play;
+pub mod tree;
 pub mod wan;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -15,11 +17,19 @@ pub static BENCHES: &[Bench] = &[
     Bench {
         name: "play",
         about: "how it is to use an app: key to picture, first picture, processor and memory",
+        flags: &[],
         run: play::run,
+    },
+    Bench {
+        name: "tree",
+        about: "trees over the round trips of 242 cities: routed overlay, two-level hierarchy, star",
+        flags: &["dir"],
+        run: tree::run,
     },
     Bench {
         name: "wan",
         about: "how exact the emulated network is: delay, loss, rate, its own use of the processor",
+        flags: &[],
         run: wan::run,
     },
 ];
@@ -31,12 +41,17 @@ pub struct Bench {
     pub name: &'static str,
     /// What it measures, in one line.
     pub about: &'static str,
-    /// Measures. It says what it is doing through the first argument.
+    /// The flags it takes, each with a value: `--dir PATH` is `dir`.
+    pub flags: &'static [&'static str],
+    /// Measures. It says what it is doing through the last argument.
     pub run: Run,
 }
 
 /// What a bench does: measure.
-pub type Run = fn(Progress<'_>) -> anyhow::Result<Vec<Line>>;
+pub type Run = fn(&Flags, Progress<'_>) -> anyhow::Result<Vec<Line>>;
+
+/// The values of a bench's flags, by name without the hyphens.
+pub type Flags = BTreeMap<&'static str, String>;
 
 /// Where a bench says what it is doing, for a person who waits.
 pub type Progress<'a> = &'a dyn Fn(&str);
@@ -51,11 +66,11 @@ impl Bench {
     ///
     /// # Errors
     /// When there is nothing to report because the bench itself failed.
-    pub fn report(&self, progress: Progress<'_>) -> anyhow::Result<Report> {
+    pub fn report(&self, flags: &Flags, progress: Progress<'_>) -> anyhow::Result<Report> {
         Ok(Report {
             bench: self.name,
             machine: machine(),
-            lines: (self.run)(progress)?,
+            lines: (self.run)(flags, progress)?,
         })
     }
 }

@@ -16,7 +16,7 @@ use api::session::{CreateSession, CreatedSession};
 use hdrhistogram::Histogram;
 use tokio::time::timeout;
 
-use super::{Line, Progress};
+use super::{Flags, Line, Progress};
 use crate::terminal::{Manner, Terminal, Transport, WayIn};
 use crate::wan::{Link, Proxy, Wan};
 use cloud::Cloud;
@@ -58,7 +58,7 @@ memory = '128MB'
 ///
 /// # Errors
 /// When the binary is missing, or the cloud does not do what it should.
-pub fn run(progress: Progress<'_>) -> anyhow::Result<Vec<Line>> {
+pub fn run(_: &Flags, progress: Progress<'_>) -> anyhow::Result<Vec<Line>> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

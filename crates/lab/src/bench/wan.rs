@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::Bitrate;
 
-use super::{Line, Progress};
+use super::{Flags, Line, Progress};
 use crate::wan::measure::{Load, Measured, engine_time, measure};
 use crate::wan::{Link, Wan};
 
@@ -19,7 +19,7 @@ const TIME: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When sockets cannot be had.
-pub fn run(progress: Progress<'_>) -> anyhow::Result<Vec<Line>> {
+pub fn run(_: &Flags, progress: Progress<'_>) -> anyhow::Result<Vec<Line>> {
     let wan = Wan::start(1)?;
     let mut lines = Vec::new();
 
