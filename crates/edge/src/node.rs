@@ -294,7 +294,7 @@ impl Node {
                 .values()
                 .map(|it| it.summary.borrow().clone())
                 .collect(),
-            links: self.peers.round_trips(),
+            links: self.peers.measure(),
             cameras: Vec::new(),
             viewers: Vec::new(),
         };
