@@ -5,6 +5,12 @@
 //! length that comes from outside is bounded before anything is allocated; a refusal is in words
 //! that say what to change, and reaches the tool's user wherever its protocol has a place for words.
 
+pub(crate) mod address;
+pub(crate) mod codec;
+mod flv;
+pub(crate) mod gate;
+pub mod rtmp;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -128,5 +134,22 @@ impl Default for Limits {
             bitrate_max: Bitrate::kbps(20_000),
             reordered: Reordered::Refused,
         }
+    }
+}
+
+/// Why a publication cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// We do not want it.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// It is not what it should be.
+    #[error("{0}")]
+    Malformed(#[from] codec::Malformed),
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
