@@ -14,18 +14,26 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use lab::arena::{self, Event, Progress, Settings};
+use lab::arena::{self, Camera, CameraState, Event, Progress, Publisher, Settings};
 
 const HELP: &str = "\
 usage: selvedge-arena --out DIR [--cameras N] [--seconds S] [--size WxH] [--kbps N] [--json]
+       selvedge-arena --out DIR --publish URL [--cameras N] ...
        selvedge-arena --manifest [--cameras N]
 Renders a small football match, seen by cameras all around it, into DIR, unless it is there.
     --json       print the cameras as JSON instead of a table
+    --publish    then send it until killed, each camera to URL with its name for {camera},
+                 as in rtmp://127.0.0.1:1935/arena/{camera}
     --manifest   render nothing; print the event's manifest
 ";
 
 /// How often a log hears of progress; a terminal hears of it all the time.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether a camera does something else.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The same clocks each time.
+const SEED: u64 = 1;
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1)) {
@@ -54,7 +62,42 @@ fn run(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
     } else {
         table(&event);
     }
-    Ok(())
+    match &request.publish {
+        Some(target) => publish(&event, target),
+        None => Ok(()),
+    }
+}
+
+/// Sends until it is killed. Its ffmpegs read from it, so they end when it does.
+fn publish(event: &Event, target: &str) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    runtime.block_on(async {
+        let to = |camera: &Camera| target.replace("{camera}", &camera.name);
+        let publisher = Publisher::start(event, to, SEED)?;
+        let mut told: Vec<Option<CameraState>> = vec![None; event.cameras.len()];
+        loop {
+            for (index, camera) in event.cameras.iter().enumerate() {
+                let state = publisher.state(index).map(|it| it.borrow().clone());
+                if state != told[index] {
+                    eprintln!("{}: {}", camera.name, words(state.as_ref()));
+                    told[index] = state;
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    })
+}
+
+fn words(state: Option<&CameraState>) -> String {
+    match state {
+        Some(CameraState::Waiting { why }) => format!("waiting: {why}"),
+        Some(CameraState::Sending) => "sending".to_owned(),
+        Some(CameraState::Starting) => "starting".to_owned(),
+        Some(CameraState::Off) | None => "off".to_owned(),
+    }
 }
 
 fn table(event: &Event) {
@@ -77,13 +120,14 @@ struct Request {
     out: Option<PathBuf>,
     settings: Settings,
     json: bool,
+    publish: Option<String>,
 }
 
 impl Request {
     /// `None` asks for help.
     fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Option<Self>> {
         let (mut out, mut settings) = (None, Settings::default());
-        let (mut json, mut manifest) = (false, false);
+        let (mut json, mut manifest, mut publish) = (false, false, None);
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
             let number = |it: String| it.parse().with_context(|| format!("{it} is no number"));
@@ -91,6 +135,7 @@ impl Request {
                 "--help" | "-h" => return Ok(None),
                 "--json" => json = true,
                 "--manifest" => manifest = true,
+                "--publish" => publish = Some(value()?),
                 "--out" => out = Some(PathBuf::from(value()?)),
                 "--cameras" => settings.cameras = number(value()?)?,
                 "--seconds" => settings.seconds = number(value()?)?,
@@ -111,6 +156,7 @@ impl Request {
             out,
             settings,
             json,
+            publish,
         }))
     }
 }
