@@ -1,6 +1,7 @@
 //! Live events: keys to publish with, tickets to watch with, and how the cameras are.
 
 use model::manifest::Live;
+use model::media::{AudioConfig, VideoConfig};
 use model::manifest::live::{AudioCodec, VideoCodec};
 use model::{AppName, CameraName, NodeId, RenditionName, SiteName, Terminal};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,29 @@ pub fn root(event: &AppName) -> String {
 /// The broadcast of one camera.
 pub fn broadcast(event: &AppName, camera: &CameraName) -> String {
     format!("live/{event}/{camera}")
+}
+
+/// The track of a rendition in its camera's broadcast; `video` is the camera's own.
+pub fn rendition_track(rendition: &RenditionName) -> String {
+    format!("video/{rendition}")
+}
+
+/// The track `info` of a camera's broadcast: what a player must know before it decodes. A group for
+/// each change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CameraInfo {
+    /// How the camera's own pictures are coded; renditions are H.264 whatever the camera sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<VideoConfig>,
+    /// How its sound is coded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<AudioConfig>,
+    /// Renditions that can be had, by name: smaller than the camera's own picture.
+    pub renditions: Vec<RenditionName>,
+    /// From one keyframe of the camera's own to the next.
+    pub group_ms: f64,
+    /// Kilobits a second of the camera's own picture and sound.
+    pub kilobits_per_second: f64,
 }
 
 /// Asks for a key that lets cameras publish to an event.

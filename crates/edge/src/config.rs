@@ -32,6 +32,9 @@ pub struct Config {
     /// What it has for sessions. Default: what the machine has.
     #[serde(default)]
     pub capacity: Option<Resources>,
+    /// Where cameras publish by RTMP. Default: nowhere.
+    #[serde(default)]
+    pub rtmp: Option<SocketAddr>,
 }
 
 /// A certificate chain and its key, PEM.

@@ -10,6 +10,8 @@ use mesh::token::{SessionClaims, TokenError, WatchClaims};
 use model::{Epoch, SessionId};
 use relay::{Authorize, Grant, Hop, NodePeer, Refusal, Scope};
 
+use crate::live::viewer_label;
+
 /// The names of one session's broadcasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Paths {
@@ -58,7 +60,7 @@ impl Authorize for Grants {
             return Ok(Grant {
                 publish: Vec::new(),
                 subscribe: vec![Scope::Under(live::root(&claims.event))],
-                label: format!("viewer of {}", claims.event),
+                label: viewer_label(&claims.event),
                 lifetime: None,
             });
         }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::live::Live;
 use crate::machine::Busy;
 use crate::peers::Peers;
 use crate::session::{self, Command, SessionConfig};
@@ -56,6 +57,7 @@ pub(crate) fn channel() -> (mpsc::Sender<Event>, mpsc::Receiver<Event>) {
 pub(crate) struct Node {
     shared: Arc<Shared>,
     uplink: Uplink,
+    live: Arc<Live>,
     events: mpsc::Sender<Event>,
     plan: Plan,
     peers: Peers,
@@ -76,6 +78,7 @@ impl Node {
     pub(crate) fn new(
         shared: Arc<Shared>,
         uplink: Uplink,
+        live: Arc<Live>,
         endpoint: quinn::Endpoint,
         events: mpsc::Sender<Event>,
     ) -> Self {
@@ -84,6 +87,7 @@ impl Node {
             warm: WarmPool::new(Arc::clone(&shared)),
             shared,
             uplink,
+            live,
             events,
             plan: Plan::default(),
             sessions: BTreeMap::new(),
@@ -264,6 +268,7 @@ impl Node {
         }
         self.peers.adopt(&plan.peers);
         self.warm.adopt(&plan.releases);
+        self.live.adopt(&plan);
         self.plan = plan;
         self.summarize();
     }
@@ -295,8 +300,8 @@ impl Node {
                 .map(|it| it.summary.borrow().clone())
                 .collect(),
             links: self.peers.measure(),
-            cameras: Vec::new(),
-            viewers: Vec::new(),
+            cameras: self.live.cameras(),
+            viewers: self.live.viewers(),
         };
         self.uplink.summarize(summary);
     }

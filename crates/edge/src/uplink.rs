@@ -47,6 +47,7 @@ impl Uplink {
     pub(crate) fn start(
         shared: &Arc<Shared>,
         address: SocketAddr,
+        ingest: Ingest,
         events: &mpsc::Sender<Event>,
         ready: watch::Sender<bool>,
     ) -> Self {
@@ -58,6 +59,7 @@ impl Uplink {
         let keeper = Keeper {
             shared: Arc::clone(shared),
             address,
+            ingest,
             events: events.clone(),
             notices: notices_rx,
             summary: summary_rx,
@@ -85,6 +87,8 @@ impl Uplink {
 struct Keeper {
     shared: Arc<Shared>,
     address: SocketAddr,
+    /// Where cameras can publish to.
+    ingest: Ingest,
     events: mpsc::Sender<Event>,
     notices: mpsc::Receiver<ToCenter>,
     summary: watch::Receiver<Summary>,
@@ -186,7 +190,7 @@ impl Keeper {
             capacity: shared.capacity,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lacks: shared.lacks.clone(),
-            ingest: Ingest::default(),
+            ingest: self.ingest.clone(),
             summary: self.summary.borrow().clone(),
         }
     }

@@ -108,6 +108,9 @@ settings! {
         #[arg(long, env = "SELVEDGE_CAPACITY", value_name = "AMOUNTS", hide_env_values = true)]
         #[arg(value_parser = parse::capacity)]
         capacity: Resources,
+        /// Where cameras of live events publish by RTMP, such as 0.0.0.0:1935. Default: nowhere
+        #[arg(long, env = "SELVEDGE_RTMP", value_name = "ADDRESS", hide_env_values = true)]
+        rtmp: SocketAddr,
         /// What is logged, as in `info,edge=debug`. Default: info
         #[arg(long, env = "SELVEDGE_LOG", value_name = "FILTER", hide_env_values = true)]
         log: String,

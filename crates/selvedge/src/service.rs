@@ -239,6 +239,7 @@ fn edge_config(settings: EdgeSettings) -> anyhow::Result<edge::Config> {
         certificate: certificate
             .map(|(certificate, key)| edge::CertificateFiles { certificate, key }),
         capacity: settings.capacity,
+        rtmp: settings.rtmp,
     })
 }
 

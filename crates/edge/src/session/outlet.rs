@@ -14,12 +14,8 @@ use render::sound::Packet;
 use tracing::debug;
 
 use crate::grant::Paths;
+use crate::payload::{self, Header};
 use crate::shared::Shared;
-
-/// The layout of a picture's header.
-const VERSION: u8 = 1;
-const KEYFRAME: u8 = 1;
-const HEADER: usize = 16;
 
 /// How far a group of pictures may fall behind the newest one and still be sent: a terminal that
 /// is later than this is better served by the next keyframe.
@@ -100,16 +96,14 @@ impl Outlet {
 
     /// Sends a picture; `None` when it could not be sent and only a keyframe helps.
     pub(super) fn picture(&mut self, frame: &VideoFrame) -> Option<Sent> {
-        let mut payload = BytesMut::with_capacity(HEADER + frame.data.len());
-        payload.put_u8(if frame.keyframe { KEYFRAME } else { 0 });
-        payload.put_u8(VERSION);
-        payload.put_u16_le(frame.size.width());
-        payload.put_u16_le(frame.size.height());
-        payload.put_u16_le(0);
-        payload.put_u32_le(frame.input_seq.0);
-        payload.put_u32_le(u32::try_from(frame.encode_time.as_micros()).unwrap_or(u32::MAX));
-        payload.extend_from_slice(&frame.data);
-        let payload = payload.freeze();
+        let header = Header {
+            keyframe: frame.keyframe,
+            width: frame.size.width(),
+            height: frame.size.height(),
+            input_seq: frame.input_seq,
+            encode_time: frame.encode_time,
+        };
+        let payload = payload::picture(header, &frame.data);
         let size = payload.len();
 
         let place = if frame.keyframe {

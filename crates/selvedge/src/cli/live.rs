@@ -144,7 +144,7 @@ fn ways(event: &LiveView, key: &CreatedStreamKey) -> Vec<Way> {
     for ingest in &event.ingest {
         let rtmp = ingest.rtmp.as_ref();
         let srt = ingest.srt.as_ref();
-        let rtmp = rtmp.map(|it| format!("{it}/{camera}?key={secret}"));
+        let rtmp = rtmp.map(|it| format!("{it}/{camera}/{secret}"));
         let srt = srt.map(|it| format!("{it}?streamid=publish:{name}/{camera}:{secret}"));
         ways.extend(rtmp.into_iter().chain(srt).map(|address| Way {
             site: ingest.site.clone(),
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(
             ways,
             [
-                "rtmp://f.example:1935/arena/north?key=secret",
+                "rtmp://f.example:1935/arena/north/secret",
                 "srt://f.example:9000?streamid=publish:arena/north:secret"
             ]
         );

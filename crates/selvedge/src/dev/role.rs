@@ -211,6 +211,7 @@ impl EdgeRole {
                 site_position: Some(self.site.position),
                 site_network: Some(self.site.network()),
                 endpoints: Some(self.doors.endpoints(listen)),
+                rtmp: Some(SocketAddr::new(self.ip, 0)),
                 log: self.home.filter.clone(),
                 ..EdgeSettings::default()
             }),
