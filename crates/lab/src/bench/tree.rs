@@ -27,6 +27,13 @@ const RELAY_MS: f64 = 1.3;
 /// A link longer than this, in km, crosses a sea or a continent: those are the bytes that cost.
 const LONG_KM: f64 = 2_500.0;
 
+/// Copies of one broadcast that a node of the overlay sends: a gigabit for a dozen broadcasts of
+/// 2.5 Mbit/s at once. The rivals send as many as they like.
+const FANOUT: usize = 32;
+
+/// The same on a small machine, for comparison.
+const FANOUT_SMALL: usize = 8;
+
 /// The path of a broadcast to every city: city by city from the source. Empty without a way.
 type Paths = Vec<Vec<usize>>;
 
@@ -46,6 +53,7 @@ pub fn run(flags: &Flags, progress: Progress<'_>) -> anyhow::Result<Vec<Line>> {
     let mut hierarchy = Tally::new("hierarchy");
     let mut regional = Tally::new("hubs without a center");
     let mut flat = Tally::new("flat");
+    let mut small = Tally::new("flat, 8 copies a node");
     let mut failed_over = Failover::default();
     for (at, source) in sources.iter().enumerate() {
         if at % 5 == 0 {
@@ -54,9 +62,11 @@ pub fn run(flags: &Flags, progress: Progress<'_>) -> anyhow::Result<Vec<Line>> {
         star.add(&world, &star_paths(&world, *source));
         hierarchy.add(&world, &hub_paths(&world, *source, &hubs, Some(hubs[0])));
         regional.add(&world, &hub_paths(&world, *source, &hubs, None));
-        let mut overlay = Overlay::grow(&world, *source);
+        let mut overlay = Overlay::grow(&world, *source, FANOUT);
         flat.add(&world, &overlay.paths());
         failed_over.add(&mut overlay);
+        let overlay = Overlay::grow(&world, *source, FANOUT_SMALL);
+        small.add(&world, &overlay.paths());
     }
 
     let mut lines = Vec::new();
@@ -66,7 +76,7 @@ pub fn run(flags: &Flags, progress: Progress<'_>) -> anyhow::Result<Vec<Line>> {
             .goal(0.5)
             .note(format!("medians over {} views; {note}", flat.views())),
     );
-    for tally in [&flat, &hierarchy, &regional, &star] {
+    for tally in [&flat, &small, &hierarchy, &regional, &star] {
         tally.lines(&mut lines);
     }
     lines.extend(failed_over.lines());
@@ -235,7 +245,7 @@ mod tests {
         let hubs = world.hubs(4);
         let mut flat = Tally::new("flat");
         let mut hierarchy = Tally::new("hierarchy");
-        let mut overlay = Overlay::grow(&world, 5);
+        let mut overlay = Overlay::grow(&world, 5, 4);
         flat.add(&world, &overlay.paths());
         hierarchy.add(&world, &hub_paths(&world, 5, &hubs, Some(hubs[0])));
         assert_eq!((flat.views(), flat.unserved), (23, 0));

@@ -12,7 +12,7 @@ const RELAY: Price = Price::millis(2);
 
 /// A neighbour that carries the broadcast already is worth a detour of this share of the best way,
 /// in percent ...
-const SHARED_PERCENT: u64 = 15;
+const SHARED_PERCENT: u64 = 10;
 
 /// ... and of so much.
 const SHARED: Price = Price::millis(5);

@@ -14,9 +14,6 @@ const NEAR: usize = 8;
 /// ... and to so many anywhere, so that there are no islands.
 const ANYWHERE: usize = 8;
 
-/// Children of one node in one tree.
-const FANOUT: usize = 16;
-
 /// From one look at the clock to the next: every patience is longer.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -35,15 +32,16 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    /// All cities join, one after the other in an order that means nothing.
-    pub(super) fn grow(world: &World, source: usize) -> Self {
+    /// All cities join, one after the other in an order that means nothing. A node takes so many
+    /// children.
+    pub(super) fn grow(world: &World, source: usize, fanout: usize) -> Self {
         let now = Instant::now();
         let count = world.len();
         let graft = |it| Graft::new(id(it), id(source), 1, now);
         let mut overlay = Self {
             source,
             grafts: (0..count).map(graft).collect(),
-            fanouts: vec![Fanout::new(FANOUT); count],
+            fanouts: vec![Fanout::new(fanout); count],
             links: links(world, source),
             messages: VecDeque::new(),
             dead: BTreeSet::new(),
