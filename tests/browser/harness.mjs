@@ -51,7 +51,7 @@ export class Cloud {
   /** @param {{args?: string[]}} [options] @returns {Promise<Cloud>} */
   static async start(options = {}) {
     const dir = mkdtempSync(path.join(tmpdir(), "selvedge-browser-"));
-    const child = spawn(BINARY, ["dev", "--json", "--listen", "127.0.0.1:0", "--data-dir", path.join(dir, "data"), ...(options.args ?? [])], {
+    const child = spawn(BINARY, ["dev", "--json", "--no-event", "--listen", "127.0.0.1:0", "--data-dir", path.join(dir, "data"), ...(options.args ?? [])], {
       stdio: ["ignore", "pipe", "pipe"],
       // The command line of whoever runs the tests must not find this cloud.
       env: { ...process.env, XDG_RUNTIME_DIR: dir, XDG_STATE_HOME: dir, XDG_CONFIG_HOME: dir },

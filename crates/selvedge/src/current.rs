@@ -51,13 +51,23 @@ pub(crate) fn find() -> Option<Current> {
 
 /// Where this person's programs keep what outlives them: `~/.local/state`.
 pub(crate) fn state_dir() -> Option<PathBuf> {
+    own_dir("XDG_STATE_HOME", ".local/state")
+}
+
+/// Where this person's programs keep what they can make again: `~/.cache`.
+pub(crate) fn cache_dir() -> Option<PathBuf> {
+    own_dir("XDG_CACHE_HOME", ".cache")
+}
+
+/// As the XDG Base Directory Specification has it: the variable, else below the home.
+fn own_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
     let absolute = |name| {
         env::var_os(name)
             .map(PathBuf::from)
             .filter(|it| it.is_absolute())
     };
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|it| it.join(".local/state")))
+    absolute(variable)
+        .or_else(|| absolute("HOME").map(|it| it.join(below_home)))
         .map(|it| it.join("selvedge"))
 }
 

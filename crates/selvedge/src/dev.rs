@@ -10,6 +10,7 @@
 
 mod apps;
 mod child;
+mod event;
 mod keeper;
 mod network;
 mod report;
@@ -68,6 +69,10 @@ pub(crate) struct DevArgs {
     /// Let everyone reach every site at once, without the emulated network
     #[arg(long)]
     no_emulation: bool,
+    /// Publish no cameras to the demo event. They take a sixth of a core, and some minutes of what
+    /// others leave to be rendered at the first start
+    #[arg(long)]
+    no_event: bool,
     /// Leave a center or edge dead that died
     #[arg(long)]
     no_restart: bool,

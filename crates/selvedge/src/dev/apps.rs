@@ -26,13 +26,12 @@ pub(super) struct Demo {
 impl Demo {
     /// What this machine lacks for it, in words with what to do; `None` if it can run.
     pub(super) fn lack(&self) -> Option<Lack> {
-        let requires = self.manifest.stream().map(|it| it.requires.as_slice());
-        let missing: Vec<&str> = requires
-            .unwrap_or_default()
-            .iter()
-            .map(String::as_str)
-            .filter(|it| !exists(it))
-            .collect();
+        let requires: Vec<&str> = match &self.manifest {
+            Manifest::Stream(stream) => stream.requires.iter().map(String::as_str).collect(),
+            // Its cameras are ours, and send by it.
+            Manifest::Live(_) => vec!["ffmpeg"],
+        };
+        let missing: Vec<&str> = requires.into_iter().filter(|it| !exists(it)).collect();
         if missing.is_empty() {
             return None;
         }

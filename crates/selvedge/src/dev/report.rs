@@ -51,7 +51,7 @@ pub(super) struct ReadyApp {
     pub(super) name: String,
     pub(super) title: String,
     pub(super) deployed: bool,
-    /// Where to play it.
+    /// Where to play or watch it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) play: Option<String>,
     /// Why it is not deployed.
@@ -143,7 +143,12 @@ impl Reporter {
             let mut text = format!("\n  Console  {}\n", ready.console);
             for app in &ready.apps {
                 if let Some(play) = &app.play {
-                    text.push_str(&format!("  Play     {play}\n"));
+                    let verb = if play.contains("/watch/") {
+                        "Watch"
+                    } else {
+                        "Play"
+                    };
+                    text.push_str(&format!("  {verb:<8} {play}\n"));
                 }
             }
             text.push('\n');

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::DevArgs;
 use super::apps::{self, Demo};
+use super::event;
 use super::keeper::{Event, Keeper, Restart, Stop};
 use super::network::{self, Doors};
 use super::report::{Pids, Ready, ReadyApp, ReadySite, Reporter};
@@ -140,6 +141,11 @@ impl Cloud {
         }
         self.reporter
             .ready(&ready, self.begun.elapsed(), self.scratch.is_thrown_away())?;
+        let event = ready.apps.iter().find(|it| it.name == event::NAME);
+        if !self.args.no_event && event.is_some_and(|it| it.deployed) {
+            let stop = self.stop.gently.clone();
+            self.keepers.spawn(event::run(self.reporter, client, stop));
+        }
         Ok(announced.ok())
     }
 

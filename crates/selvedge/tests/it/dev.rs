@@ -216,7 +216,7 @@ impl Dev {
     fn start(home: &Path, args: &str) -> Self {
         let mut command = selvedge(home);
         command
-            .args(["dev", "--json"])
+            .args(["dev", "--json", "--no-event"])
             .args(args.split_whitespace());
         // A directory of its own: other tests throw away what the dead left in theirs.
         let temporary = home.join("tmp");

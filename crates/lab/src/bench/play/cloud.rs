@@ -68,7 +68,7 @@ impl Cloud {
             std::env::temp_dir().join(format!("selvedge-bench-{}.toml", std::process::id()));
         std::fs::write(&sites, SITES)?;
         let mut child = Command::new(&binary)
-            .args(["dev", "--json", "--no-emulation", "--sites"])
+            .args(["dev", "--json", "--no-event", "--no-emulation", "--sites"])
             .arg(&sites)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

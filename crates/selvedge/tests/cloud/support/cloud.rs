@@ -85,7 +85,14 @@ impl Cloud {
         fs::write(home.path().join("sites.toml"), file).unwrap();
         let mut command = selvedge(home.path());
         command
-            .args(["dev", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args([
+                "dev",
+                "--json",
+                "--no-event",
+                "--listen",
+                "127.0.0.1:0",
+                "--data-dir",
+            ])
             .arg(home.path().join("data"))
             .arg("--sites")
             .arg(home.path().join("sites.toml"))
