@@ -10,6 +10,30 @@ use std::time::Duration;
 
 use model::CameraName;
 
+/// What is added to timestamps; may be negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Offset {
+    micros: i64,
+}
+
+impl Offset {
+    /// So many microseconds.
+    pub const fn micros(micros: i64) -> Self {
+        Self { micros }
+    }
+
+    /// In microseconds.
+    pub const fn as_micros(self) -> i64 {
+        self.micros
+    }
+
+    /// The time that is this much later, and never before its epoch.
+    pub fn apply(self, time: Duration) -> Duration {
+        let moved = micros(time).saturating_add(self.micros);
+        Duration::from_micros(u64::try_from(moved).unwrap_or_default())
+    }
+}
+
 /// Makes timestamps endless that count to a power of two and start over. One for all tracks that
 /// share a clock.
 #[derive(Clone, Debug)]
@@ -87,8 +111,8 @@ struct State {
 /// How a publisher's clock relates to ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ClockEstimate {
-    /// What is added to the publisher's timestamps, in microseconds.
-    pub offset_micros: i64,
+    /// What is added to the publisher's timestamps.
+    pub offset: Offset,
     /// How much later the last sample came than the earliest of the window: jitter and queues.
     pub late: Duration,
     /// How often the publisher's clock has jumped.
@@ -123,7 +147,7 @@ impl MediaClock {
             .saturating_sub(state.newest)
             .saturating_sub(whole(state.offset));
         ClockEstimate {
-            offset_micros: whole(state.offset),
+            offset: Offset::micros(whole(state.offset)),
             late: Duration::from_micros(u64::try_from(late).unwrap_or_default()),
             jumps: self.jumps,
         }
@@ -181,8 +205,8 @@ impl State {
 /// What is added to a camera's timestamps so that it agrees with the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Correction {
-    /// Microseconds; positive if the camera was early.
-    pub add_micros: i64,
+    /// Positive if the camera was early.
+    pub add: Offset,
     /// How many moments it was found from.
     pub moments: usize,
     /// The furthest that one of them is off after it.
@@ -219,7 +243,7 @@ pub fn corrections(
         Some((
             camera.clone(),
             Correction {
-                add_micros,
+                add: Offset::micros(add_micros),
                 moments: differences.len(),
                 spread: Duration::from_micros(spread),
             },
@@ -382,7 +406,7 @@ mod tests {
         let got: Vec<String> = corrections(&"north".parse().unwrap(), &seen)
             .into_iter()
             .map(|(camera, it)| {
-                let (add, spread) = (it.add_micros / 1_000, it.spread.as_millis());
+                let (add, spread) = (it.add.as_micros() / 1_000, it.spread.as_millis());
                 format!("{camera} {add}±{spread} of {}", it.moments)
             })
             .collect();
