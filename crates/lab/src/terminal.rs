@@ -6,7 +6,7 @@
 //! before it is written until the first picture that the app made knowing it has arrived, and has
 //! been decoded.
 
-mod connect;
+pub(crate) mod connect;
 mod eager;
 mod hand;
 mod picture;
@@ -342,7 +342,7 @@ impl Drop for Terminal {
 }
 
 /// A table of broadcasts, ours or found.
-fn table(tasks: &TaskTracker, stop: &CancellationToken) -> moq_net::origin::Producer {
+pub(crate) fn table(tasks: &TaskTracker, stop: &CancellationToken) -> moq_net::origin::Producer {
     let (table, driver) = moq_net::origin::Producer::new(moq_net::origin::Config::default());
     let stopped = stop.clone();
     tasks.spawn(async move {

@@ -18,7 +18,7 @@ use super::eager::Eager;
 use super::{CertificateHash, Manner, TerminalError, Transport, WayIn};
 
 /// What we speak, best first.
-const VERSIONS: [&str; 2] = ["moq-lite-06", "moq-lite-05"];
+pub(crate) const VERSIONS: [&str; 2] = ["moq-lite-06", "moq-lite-05"];
 
 /// The same figures as at the entry.
 const IDLE: Duration = Duration::from_secs(10);
@@ -47,10 +47,17 @@ pub(super) async fn connect(
     let session = match way.transport {
         Transport::Quic => {
             client = client.with_path(format!("/moq?token={}", way.token));
-            web_transport_quinn::Session::raw(dial(way, VERSIONS[0]).await?)
+            web_transport_quinn::Session::raw(
+                dial(&way.address, way.certificate_sha256, VERSIONS[0]).await?,
+            )
         }
         Transport::WebTransport => {
-            let quic = dial(way, web_transport_quinn::ALPN).await?;
+            let quic = dial(
+                &way.address,
+                way.certificate_sha256,
+                web_transport_quinn::ALPN,
+            )
+            .await?;
             let text = format!("https://{}/moq?token={}", way.address, way.token);
             let url = url::Url::parse(&text);
             let url = url.map_err(|error| TerminalError::Setup(error.to_string()))?;
@@ -74,7 +81,8 @@ pub(super) async fn connect(
     }
 }
 
-fn run<S>(tasks: &TaskTracker, stop: &CancellationToken, driver: Driver<S>)
+/// Drives a session until `stop`.
+pub(crate) fn run<S>(tasks: &TaskTracker, stop: &CancellationToken, driver: Driver<S>)
 where
     S: transport::poll::Session,
     Driver<S>: Send,
@@ -91,10 +99,15 @@ where
     });
 }
 
-async fn dial(way: &WayIn, alpn: &str) -> Result<quinn::Connection, TerminalError> {
-    let found = tokio::net::lookup_host(&way.address).await;
+/// Connects to `host:port`, which must show the certificate of this hash.
+pub(crate) async fn dial(
+    address: &str,
+    pin: CertificateHash,
+    alpn: &str,
+) -> Result<quinn::Connection, TerminalError> {
+    let found = tokio::net::lookup_host(address).await;
     let no_address = |source| TerminalError::Address {
-        address: way.address.clone(),
+        address: address.to_owned(),
         source,
     };
     let nothing = || no_address(std::io::Error::from(std::io::ErrorKind::NotFound));
@@ -104,9 +117,9 @@ async fn dial(way: &WayIn, alpn: &str) -> Result<quinn::Connection, TerminalErro
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
     let endpoint = quinn::Endpoint::client(local).map_err(TerminalError::Socket)?;
-    let name = way.address.rsplit_once(':').map_or("", |(host, _)| host);
+    let name = address.rsplit_once(':').map_or("", |(host, _)| host);
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    let connecting = endpoint.connect_with(config(way.certificate_sha256, alpn)?, remote, name);
+    let connecting = endpoint.connect_with(config(pin, alpn)?, remote, name);
     let connecting = connecting.map_err(|error| TerminalError::Setup(error.to_string()))?;
     connecting.await.map_err(TerminalError::Connect)
 }

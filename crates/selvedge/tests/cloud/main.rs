@@ -6,5 +6,6 @@
 mod attacks;
 mod faults;
 mod links;
+mod live;
 mod play;
 mod support;

@@ -244,7 +244,10 @@ impl Drop for Cloud {
         if std::thread::panicking() {
             self.show_logs();
         }
-        processes::signal(self.process.id(), Signal::TERM);
+        // Not if it has been waited for: its number may be another's by now.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            processes::signal(self.process.id(), Signal::TERM);
+        }
         let deadline = Instant::now() + STOP_MAX;
         while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
