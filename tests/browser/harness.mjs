@@ -191,7 +191,7 @@ export async function newProfile(browser, options = {}) {
  * @param {import("playwright-core").BrowserContext} context
  */
 async function serveFromDisk(context) {
-  const fileOf = ({ pathname }) => (pathname === "/" ? "index.html" : pathname.startsWith("/play/") ? "play.html" : pathname.startsWith("/console/") ? pathname.slice("/console/".length) : null);
+  const fileOf = ({ pathname }) => (pathname === "/" ? "index.html" : pathname.startsWith("/play/") ? "play.html" : pathname.startsWith("/watch/") ? "watch.html" : pathname.startsWith("/console/") ? pathname.slice("/console/".length) : null);
   await context.route((url) => fileOf(url) !== null, (route) => route.fulfill({ path: path.join(FILES, fileOf(new URL(route.request().url()))) }));
 }
 

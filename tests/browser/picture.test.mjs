@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { readSequence, readSps, units } from "../../console/js/player/h264.js";
-import { readCursorFrame, readVideoFrame } from "../../console/js/player/protocol.js";
+import { readSequence, readSps, units } from "../../console/js/shared/h264.js";
+import { readCursorFrame } from "../../console/js/player/protocol.js";
+import { readVideoFrame } from "../../console/js/shared/frame.js";
 
 const bytes = (hex) => Uint8Array.from(hex.replaceAll(" ", "").match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 

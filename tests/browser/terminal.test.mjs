@@ -7,9 +7,11 @@ import { EventQueue, pieces } from "../../console/js/player/events.js";
 import { pressed } from "../../console/js/player/gamepad.js";
 import { placeOf } from "../../console/js/player/keys.js";
 import { JitterBuffer } from "../../console/js/player/jitter.js";
-import { Gaps, InputLatency, Rate, percentile } from "../../console/js/player/measure.js";
-import { broadcastNames, moqUrl, readPong, readStatus, websocketUrl, writeJson } from "../../console/js/player/protocol.js";
-import { ReceiptReport } from "../../console/js/player/report.js";
+import { InputLatency } from "../../console/js/player/measure.js";
+import { broadcastNames, readPong, readStatus, wayOf, writeJson } from "../../console/js/player/protocol.js";
+import { Gaps, Rate, percentile } from "../../console/js/shared/measure.js";
+import { ReceiptReport } from "../../console/js/shared/report.js";
+import { moqUrl, websocketUrl } from "../../console/js/shared/transport.js";
 
 const ticket = {
   session: "1f3a",
@@ -24,8 +26,8 @@ const ticket = {
 
 test("names and addresses follow from the ticket", () => {
   assert.deepEqual(broadcastNames(ticket, "c0ffee"), { screen: "s/1f3a/2/screen", input: "s/1f3a/2/input/c0ffee" });
-  assert.equal(moqUrl(ticket).href, "https://127.0.0.1:4433/moq?token=a%2Fb%2Bc%3D");
-  assert.equal(websocketUrl(ticket).searchParams.get("token"), "a/b+c=");
+  assert.equal(moqUrl(wayOf(ticket)).href, "https://127.0.0.1:4433/moq?token=a%2Fb%2Bc%3D");
+  assert.equal(websocketUrl(wayOf(ticket)).searchParams.get("token"), "a/b+c=");
   assert.equal(websocketUrl({ ...ticket, entry: { ...ticket.entry, websocket: undefined } }), null);
 });
 

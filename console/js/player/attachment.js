@@ -1,9 +1,10 @@
 // One terminal connection with everything that runs over it. Two may live at once while the picture changes over.
 
+import { ReceiptReport } from "../shared/report.js";
+import { delay } from "../shared/transport.js";
 import { AudioPipeline } from "./audio.js";
-import { Connection, delay } from "./connection.js";
+import { Connection } from "./connection.js";
 import { readCursorFrame, readPong, readStatus } from "./protocol.js";
-import { ReceiptReport } from "./report.js";
 import { VideoPipeline } from "./video.js";
 
 /** @typedef {import("../shared/types.js").Ticket} Ticket */
@@ -44,7 +45,7 @@ export class Attachment {
    * @param {Ticket} ticket
    * @param {Listener} listener
    * @param {AbortSignal} signal
-   * @param {import("./connection.js").Haste} haste
+   * @param {import("../shared/transport.js").Haste} haste
    * @returns {Promise<Attachment>}
    */
   static async open(ticket, listener, signal, haste) {

@@ -2,7 +2,7 @@
 //
 // A page may not make a sound before the person touched it, so nothing is subscribed before `start`.
 
-import { delay } from "./connection.js";
+import { delay } from "../shared/transport.js";
 
 /** @typedef {import("./connection.js").Connection} Connection */
 

@@ -38,11 +38,7 @@ function makeAutomation(player) {
     }),
     stats: () => player.stats(),
     /** @param {string} city */
-    move: async (city) => {
-      const place = player.places.find(({ name }) => name === city);
-      if (!place) throw new Error(`no place is called ${city}`);
-      await player.move(place);
-    },
+    move: (city) => player.chooser.chooseByName(city),
     acceptOffer: async () => {
       if (!player.offer) throw new Error("there is no offer");
       await session.acceptOffer(player.offer);

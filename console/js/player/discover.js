@@ -1,10 +1,10 @@
 // Which sites could serve this terminal, and how far away each really is.
 
 import { isRecord, request } from "../shared/api.js";
+import { percentile } from "../shared/measure.js";
 import { terminalAt } from "../shared/place.js";
 import { operatorToken } from "../shared/token.js";
-import { delay, openPing } from "./connection.js";
-import { percentile } from "./measure.js";
+import { delay, openPing } from "../shared/transport.js";
 
 /** @typedef {import("../shared/types.js").Candidate} Candidate */
 /** @typedef {import("../shared/types.js").Discovered} Discovered */

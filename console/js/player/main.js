@@ -1,11 +1,12 @@
 // The player's page: puts the session, the screen and the hand together, and says what happens.
 
+import { PlaceChooser } from "../shared/chooser.js";
 import { byId, h } from "../shared/dom.js";
-import { learnNames, milliseconds, placeName } from "../shared/format.js";
+import { milliseconds, placeName } from "../shared/format.js";
 import { icon } from "../shared/icons.js";
-import { choosePlace, chosenPlace, fetchPlaces, locateDevice, onPlaceChosenElsewhere, startingPlace } from "../shared/place.js";
 import { applyTheme } from "../shared/theme.js";
 import { adoptToken } from "../shared/token.js";
+import { missingFromBrowser } from "../shared/words.js";
 import { installAutomation } from "./automation.js";
 import { Speaker } from "./audio.js";
 import { Input } from "./input.js";
@@ -14,12 +15,10 @@ import { showKeys } from "./keys.js";
 import { showPad } from "./pad.js";
 import { Screen } from "./screen.js";
 import { PlayerSession } from "./session.js";
-import { missingFromBrowser } from "./words.js";
 
 /** @typedef {import("../shared/types.js").Offer} Offer */
-/** @typedef {import("../shared/types.js").Place} Place */
 /** @typedef {import("./protocol.js").Hello} Hello */
-/** @typedef {import("./words.js").Words} Words */
+/** @typedef {import("../shared/words.js").Words} Words */
 
 /** The largest and smallest window an app is asked to fill, in its pixels. */
 const WINDOW_MAX = { width: 1_920, height: 1_200 };
@@ -42,8 +41,13 @@ export class Player {
     this.panel = byId("stats", HTMLElement);
     this.screen = new Screen(byId("screen", HTMLCanvasElement));
     this.speaker = new Speaker();
-    /** @type {Place[]} */
-    this.places = [];
+    this.chooser = new PlaceChooser({
+      onChosen: async (place) => {
+        this.input.focus();
+        await this.session.moveTo(place);
+      },
+      onFailure: (text) => this.showBanner(text, HINT_MS),
+    });
     /** @type {Hello | null} */
     this.hello = null;
     /** @type {Offer | null} */
@@ -112,49 +116,11 @@ export class Player {
     addEventListener("pageshow", (event) => {
       if (event.persisted) void this.session.start(this.session.place);
     });
-    onPlaceChosenElsewhere((place) => {
-      this.selectPlace(place);
-      void this.session.moveTo(place);
-    });
-    byId("place", HTMLSelectElement).addEventListener("change", (event) => {
-      const name = /** @type {HTMLSelectElement} */ (event.target).value;
-      const place = this.places.find((it) => it.name === name);
-      if (place) void this.move(place);
-      this.input.focus();
-    });
-    byId("locate", HTMLButtonElement).addEventListener("click", () => void this.locate());
     setInterval(() => this.renewFigures(), STATS_EVERY_MS);
   }
 
   async start() {
-    this.places = await fetchPlaces();
-    learnNames(this.places.map(({ name }) => name));
-    const place = startingPlace(this.places, chosenPlace(), Intl.DateTimeFormat().resolvedOptions().timeZone);
-    byId("here", HTMLElement).hidden = this.places.length === 0;
-    byId("locate", HTMLElement).hidden = this.places.length > 0;
-    byId("place", HTMLSelectElement).replaceChildren(...this.places.map(({ name }) => h("option", { value: name }, name)));
-    if (place) this.selectPlace(place);
-    await this.session.start(place);
-  }
-
-  /** Says that the person is there now. @param {Place} place */
-  async move(place) {
-    choosePlace(place);
-    this.selectPlace(place);
-    await this.session.moveTo(place);
-  }
-
-  /** @param {Place} place */
-  selectPlace(place) {
-    byId("place", HTMLSelectElement).value = place.name;
-  }
-
-  async locate() {
-    try {
-      await this.move(await locateDevice());
-    } catch (error) {
-      this.showBanner(error instanceof Error ? error.message : "The browser did not say where it is.", HINT_MS);
-    }
+    await this.session.start(await this.chooser.start());
   }
 
   /** @param {import("./session.js").State} state @param {string} text */

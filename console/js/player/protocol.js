@@ -6,16 +6,6 @@ import { isRecord } from "../shared/api.js";
 /** @typedef {import("../shared/types.js").Ticket} Ticket */
 
 /**
- * @typedef {object} VideoFrame
- * @property {boolean} keyframe
- * @property {number} width
- * @property {number} height
- * @property {number} inputSeq  The last of our events that the app had before this picture; 0 is none.
- * @property {number} encodeMicros  From capture to encoded.
- * @property {Uint8Array} data  H.264, Annex B.
- */
-
-/**
  * @typedef {object} CursorFrame
  * @property {number} width
  * @property {number} height
@@ -48,29 +38,9 @@ import { isRecord } from "../shared/api.js";
  *   | {t: "bye", reason: string, text: string}} Status
  */
 
-const VIDEO_HEADER_BYTES = 16;
-const VIDEO_VERSION = 1;
 const CURSOR_HEADER_BYTES = 12;
 /** X cursors are at most this wide and high; browsers show at most 128. */
 const CURSOR_SIDE_MAX = 256;
-
-/**
- * @param {Uint8Array} payload
- * @returns {VideoFrame | null}  Null for a frame of another version or one cut short.
- */
-export function readVideoFrame(payload) {
-  if (payload.byteLength <= VIDEO_HEADER_BYTES) return null;
-  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-  if (view.getUint8(1) !== VIDEO_VERSION) return null;
-  return {
-    keyframe: (view.getUint8(0) & 1) === 1,
-    width: view.getUint16(2, true),
-    height: view.getUint16(4, true),
-    inputSeq: view.getUint32(8, true),
-    encodeMicros: view.getUint32(12, true),
-    data: payload.subarray(VIDEO_HEADER_BYTES),
-  };
-}
 
 /** @param {Uint8Array} payload @returns {CursorFrame | null} */
 export function readCursorFrame(payload) {
@@ -174,17 +144,9 @@ export function broadcastNames(ticket, connection) {
   return { screen: `${prefix}/screen`, input: `${prefix}/input/${connection}` };
 }
 
-/** Where to open WebTransport with this ticket. @param {Ticket} ticket */
-export function moqUrl(ticket) {
-  return new URL(`https://${ticket.entry.address}/moq?token=${encodeURIComponent(ticket.token)}`);
-}
-
-/** Where to open a WebSocket with this ticket, or null if its entry has none. @param {Ticket} ticket */
-export function websocketUrl(ticket) {
-  if (!ticket.entry.websocket) return null;
-  const url = new URL(ticket.entry.websocket);
-  url.searchParams.set("token", ticket.token);
-  return url;
+/** The way in with this ticket. @param {Ticket} ticket @returns {import("../shared/transport.js").Way} */
+export function wayOf(ticket) {
+  return { entry: ticket.entry, grant: `token=${encodeURIComponent(ticket.token)}` };
 }
 
 /** @param {unknown} value */

@@ -1,6 +1,7 @@
 // The canvas: draws pictures as they are decoded, fits them into the window, wears the app's cursor.
 
-import { Gaps, InputLatency, Rate } from "./measure.js";
+import { Gaps, Rate } from "../shared/measure.js";
+import { InputLatency } from "./measure.js";
 
 /** @typedef {import("./video.js").Picture} Picture */
 

@@ -2,13 +2,13 @@
 
 import { ApiError, isRecord, request } from "../shared/api.js";
 import { placeName } from "../shared/format.js";
+import { Rate } from "../shared/measure.js";
 import { terminalAt } from "../shared/place.js";
 import { dropSession, heldSession, holdSession } from "../shared/sessions.js";
 import { operatorToken } from "../shared/token.js";
+import { ConnectError, delay, opensPing } from "../shared/transport.js";
 import { Attachment } from "./attachment.js";
-import { ConnectError, delay, opensPing } from "./connection.js";
 import { discover, probe } from "./discover.js";
-import { Rate } from "./measure.js";
 import { isOffer, isTicket } from "./protocol.js";
 import { endedBecause, explainFailure } from "./words.js";
 
@@ -431,7 +431,7 @@ export class PlayerSession {
     const { entry } = current.ticket;
     const host = current.hello?.node;
     if (!host || host === entry.node || current.lost || current.connection.transport !== "webtransport") return entry.node;
-    return (await opensPing(current.ticket)) ? host : entry.node;
+    return (await opensPing(current.ticket.entry)) ? host : entry.node;
   }
 
   /** Says why it takes longer. @param {unknown} error */

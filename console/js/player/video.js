@@ -1,12 +1,12 @@
 // From the video track to decoded pictures: newest group first, a keyframe asked for whenever the chain is broken.
 
-import { delay } from "./connection.js";
-import { readSequence } from "./h264.js";
-import { Samples } from "./measure.js";
-import { readVideoFrame } from "./protocol.js";
+import { readVideoFrame } from "../shared/frame.js";
+import { readSequence } from "../shared/h264.js";
+import { Samples } from "../shared/measure.js";
+import { delay } from "../shared/transport.js";
 
 /** @typedef {import("./connection.js").Connection} Connection */
-/** @typedef {import("./report.js").ReceiptReport} ReceiptReport */
+/** @typedef {import("../shared/report.js").ReceiptReport} ReceiptReport */
 
 /**
  * What is known of a picture besides its pixels.

@@ -15,6 +15,11 @@ const PATHS = {
   open: "M7 4H4v12h12v-3M11 4h5v5M16 4l-7.5 7.5",
   me: "M10 10a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM4 17a6 6 0 0 1 12 0",
   back: "M12 4l-6 6 6 6",
+  play: "M6.5 4v12l9-6z",
+  pause: "M6.5 4.5v11M13.5 4.5v11",
+  tour: "M16.5 10a6.5 6.5 0 1 1-2.2-4.9M16.5 3v3.5H13M10 7v3l2 1.5",
+  cameras: "M2.5 4.5h6.5v4.5H2.5zM11 4.5h6.5v4.5H11zM2.5 11.5h6.5v4.5H2.5zM11 11.5h6.5v4.5H11z",
+  next: "M8 4l6 6-6 6",
 };
 
 /** @typedef {keyof typeof PATHS} IconName */

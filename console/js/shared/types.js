@@ -108,6 +108,10 @@
 
 /** @typedef {{from: string, to: string, round_trip_ms: number}} Link */
 
+/** @typedef {{event: LiveManifest, entry: Entry, token: string, expires_unix_ms: number, round_trip_ms: number, on_air: string[]}} WatchTicket */
+
+/** @typedef {{name: string, title: string, cameras: {name: string, site?: string, status?: object}[], viewers: number}} LiveEvent */
+
 /** @typedef {{sites: Site[], nodes: NodeView[], apps: App[], sessions: Session[], links: Link[], places: Place[]}} Snapshot */
 
 export {};

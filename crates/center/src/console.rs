@@ -1,4 +1,4 @@
-//! The console and the player: static files that are part of the binary.
+//! The console, the player and the viewer: static files that are part of the binary.
 //!
 //! With `SELVEDGE_CONSOLE_DIR` set, a debug build reads them from disk, for those who write them.
 
@@ -54,6 +54,7 @@ pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .route("/", get(index))
         .route("/play/{app}", get(player))
+        .route("/watch/{event}", get(viewer))
         .route("/console/{*path}", get(file))
         .route("/favicon.ico", get(icon))
 }
@@ -63,11 +64,20 @@ async fn index(headers: HeaderMap) -> Response {
 }
 
 async fn player(uri: Uri, headers: HeaderMap) -> Response {
-    let name = uri.path().trim_start_matches("/play/");
+    named("/play/", "play.html", &uri, &headers).await
+}
+
+async fn viewer(uri: Uri, headers: HeaderMap) -> Response {
+    named("/watch/", "watch.html", &uri, &headers).await
+}
+
+/// A page for one app or event, which reads its name from the address.
+async fn named(prefix: &str, page: &str, uri: &Uri, headers: &HeaderMap) -> Response {
+    let name = uri.path().trim_start_matches(prefix);
     if name.parse::<AppName>().is_err() {
         return not_found(uri.path());
     }
-    serve("play.html", &headers).await
+    serve(page, headers).await
 }
 
 async fn icon(headers: HeaderMap) -> Response {
