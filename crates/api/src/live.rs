@@ -1,8 +1,8 @@
 //! Live events: keys to publish with, tickets to watch with, and how the cameras are.
 
 use model::manifest::Live;
-use model::media::{AudioConfig, VideoConfig};
 use model::manifest::live::{AudioCodec, VideoCodec};
+use model::media::{AudioConfig, VideoConfig};
 use model::{AppName, CameraName, NodeId, RenditionName, SiteName, Terminal};
 use serde::{Deserialize, Serialize};
 
@@ -183,12 +183,11 @@ pub struct CameraStatus {
     pub kilobits_per_second: f64,
     /// From one keyframe to the next.
     pub group_ms: f64,
-    /// How much later than the other cameras its pictures are stamped; corrected before they are sent on.
+    /// How much later its last picture came than the earliest of the last seconds: jitter and queues
+    /// on its way.
     pub offset_ms: f64,
     /// Pictures that are known to be missing since it started.
     pub lost: u64,
-    /// Subscriptions to its own stream, at this edge: other edges count as one.
-    pub subscribers: u32,
     /// Renditions that are being made because somebody watches them.
     pub renditions: Vec<RenditionName>,
     /// What the owner should change, in words.

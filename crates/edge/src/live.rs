@@ -6,7 +6,7 @@
 
 mod camera;
 mod gates;
-mod outlet;
+mod renditions;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -146,11 +146,8 @@ impl Live {
             bitrate_max: event.ingest.bitrate_max,
             ..Limits::default()
         };
-        let camera = Arc::new(Camera::new(
-            self.shared.stop.child_token(),
-            hash,
-            asked.gateway.to_string(),
-        ));
+        let stop = self.shared.stop.child_token();
+        let camera = Arc::new(Camera::new(stop, hash, asked.gateway));
         let key = (asked.event.clone(), asked.camera.clone());
         if let Some(before) = state.cameras.insert(key.clone(), Arc::clone(&camera)) {
             before.stop.cancel();

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use logic::mediaclock::{ClockEstimate, MediaClock, Offset};
 use logic::meter::{Figures, Meter};
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::debug;
 
 use crate::media::{AudioConfig, Ended, Publication, Published, Sample, VideoConfig, Warning};
+use crate::picture::{self, Header};
 use crate::publish::{Broadcast, Demand, Place, PublishError, Track, TrackOptions};
 
 /// The camera's own pictures.
@@ -28,9 +29,6 @@ pub const AUDIO_TRACK: &str = "audio";
 
 /// How they are coded, and whatever else a player must know before it decodes.
 pub const INFO_TRACK: &str = "info";
-
-/// The header before every picture, in bytes.
-pub const HEADER: usize = 16;
 
 /// Whoever joins hears at most so much that is past.
 const AUDIO_GROUP: Duration = Duration::from_secs(1);
@@ -238,7 +236,7 @@ impl Camera {
             .video
             .as_ref()
             .map_or((0, 0), |it| (it.width, it.height));
-        let frame = with_header(keyframe, width, height, &data);
+        let frame = picture::frame(Header::of_camera(keyframe, width, height), &data);
         match self.video.write(place, mapped, frame) {
             Err(PublishError::GroupFull) => {
                 debug!("a group is full: waiting for the next keyframe");
@@ -282,20 +280,6 @@ impl Camera {
             written => written,
         }
     }
-}
-
-/// A picture behind its header: see `docs/protocol.md`. No input belongs to it, and when it was
-/// captured is the publisher's secret.
-fn with_header(keyframe: bool, width: u16, height: u16, data: &[u8]) -> Bytes {
-    const VERSION: u8 = 1;
-    let mut frame = BytesMut::with_capacity(HEADER + data.len());
-    frame.put_u8(keyframe.into());
-    frame.put_u8(VERSION);
-    frame.put_u16_le(width);
-    frame.put_u16_le(height);
-    frame.put_bytes(0, HEADER - frame.len());
-    frame.put_slice(data);
-    frame.freeze()
 }
 
 fn ticking() -> Interval {

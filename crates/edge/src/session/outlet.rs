@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use api::terminal::Status;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use model::input::Pong;
+use relay::picture::{self, Header};
 use relay::priority;
 use relay::publish::{Broadcast, Demand, Place, Track, TrackOptions};
 use render::cursor::Cursor;
@@ -14,7 +15,6 @@ use render::sound::Packet;
 use tracing::debug;
 
 use crate::grant::Paths;
-use crate::payload::{self, Header};
 use crate::shared::Shared;
 
 /// How far a group of pictures may fall behind the newest one and still be sent: a terminal that
@@ -103,7 +103,7 @@ impl Outlet {
             input_seq: frame.input_seq,
             encode_time: frame.encode_time,
         };
-        let payload = payload::picture(header, &frame.data);
+        let payload = picture::frame(header, &frame.data);
         let size = payload.len();
 
         let place = if frame.keyframe {
