@@ -102,6 +102,11 @@ export class Cloud {
     return `${this.ready.center}/play/${app}${query}`;
   }
 
+  /** Where an event is watched. @param {string} event @param {string} [query] */
+  watch(event, query = "") {
+    return `${this.ready.center}/watch/${event}${query}`;
+  }
+
   /** Calls the API as the operator. @param {string} method @param {string} path @param {unknown} [body] */
   async api(method, path, body) {
     const response = await fetch(new URL(path, this.ready.center), {

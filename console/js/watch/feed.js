@@ -37,6 +37,7 @@ export class Feed {
    * @param {number} parts.priority
    * @param {(feed: Feed, decoded: Decoded) => void} parts.onDecoded  Takes the frame over and closes it.
    * @param {(bytes: number) => void} parts.onBytes
+   * @param {(timestamp: number) => boolean} [parts.isHistory]  Whether a time of the event, in milliseconds, is long past.
    */
   constructor(parts) {
     this.attachment = parts.attachment;
@@ -44,6 +45,7 @@ export class Feed {
     this.priority = parts.priority;
     this.onDecoded = parts.onDecoded;
     this.onBytes = parts.onBytes;
+    this.isHistory = parts.isHistory ?? (() => false);
     this.report = new ReceiptReport(performance.now());
     /** @type {VideoDecoder | null} */
     this.decoder = null;
@@ -124,6 +126,12 @@ export class Feed {
     const frame = readVideoFrame(payload);
     if (!frame) return;
     this.receive(sequence, timestamp, payload.byteLength);
+    // What was made for an earlier viewer may still lie there, and come before what is made now.
+    if (this.isHistory(timestamp / 1_000)) {
+      this.waitingForKeyframe = true;
+      this.dropped += 1;
+      return;
+    }
     if (this.decoder && this.decoder.decodeQueueSize > DECODE_QUEUE_MAX) this.breakChain();
     if (frame.keyframe) {
       if (!this.prepare(frame.data)) return;
@@ -149,7 +157,7 @@ export class Feed {
       if (this.sequence >= 0) this.report.handleLoss(sequence - this.sequence - 1);
       this.sequence = sequence;
     }
-    if (now > this.firstAt + BURST_MS) this.report.handleFrame(now, timestamp, bytes);
+    if (now > this.firstAt + BURST_MS && !this.isHistory(timestamp / 1_000)) this.report.handleFrame(now, timestamp, bytes);
   }
 
   /** Makes the decoder fit the keyframe. @param {Uint8Array} data @returns {boolean}  Whether it can be decoded. */

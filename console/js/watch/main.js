@@ -190,8 +190,10 @@ export class Watcher {
     this.strip = new Strip(byId("strip", HTMLElement), event, {
       onChoose: (camera) => this.choose(camera),
       mayFetch: () => (this.session.state === "watching" && !views.paused ? this.session.current : null),
+      isHistory: (timestamp) => views.isHistory(timestamp),
+      onBytes: (bytes) => views.bytes.add(performance.now(), bytes),
     });
-    this.strip.onBytes = (bytes) => views.bytes.add(performance.now(), bytes);
+    this.ring.setAngle(this.turn.at);
     this.handleResize();
     return views;
   }

@@ -31,6 +31,7 @@ export class Playout {
     /** From timestamp to being shown. @type {number | null} */
     this.delay = null;
     this.since = 0;
+    this.heardSince = -Infinity;
     this.now = 0;
   }
 
@@ -52,6 +53,7 @@ export class Playout {
 
   /** A packet of sound could be heard at the earliest with this delay. @param {number} delay @param {number} now */
   handleSound(delay, now) {
+    if (this.sounds.length === 0) this.heardSince = now;
     keep(this.sounds, { at: now, delay });
   }
 
@@ -65,7 +67,10 @@ export class Playout {
     const target = this.target();
     const step = (SLEW * Math.max(0, now - this.now)) / 1_000;
     this.now = now;
-    if (this.delay === null || Math.abs(target - this.delay) > JUMP_MS || (now < this.since + BURST_MS && target < this.delay)) this.delay = target;
+    // A jump is a hole in the sound, but where the sound only begins; without sound nobody notices it.
+    const silent = this.sounds.length === 0;
+    const begins = (silent && now < this.since + BURST_MS && this.delay !== null && target < this.delay) || now < this.heardSince + BURST_MS;
+    if (this.delay === null || Math.abs(target - this.delay) > JUMP_MS || begins) this.delay = target;
     else this.delay += Math.max(-step, Math.min(step, target - this.delay));
   }
 

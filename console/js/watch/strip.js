@@ -21,7 +21,11 @@ export class Strip {
   /**
    * @param {HTMLElement} element
    * @param {import("../shared/types.js").LiveManifest} manifest
-   * @param {{onChoose: (camera: string) => void, mayFetch: () => Attachment | null}} actions
+   * @param {object} actions
+   * @param {(camera: string) => void} actions.onChoose
+   * @param {() => Attachment | null} actions.mayFetch
+   * @param {(timestamp: number) => boolean} actions.isHistory
+   * @param {(bytes: number) => void} actions.onBytes
    */
   constructor(element, manifest, actions) {
     this.element = element;
@@ -113,7 +117,8 @@ export class Strip {
         attachment,
         name: { camera, rendition: this.rendition },
         priority: PRIORITY,
-        onBytes: (bytes) => this.onBytes?.(bytes),
+        onBytes: this.actions.onBytes,
+        isHistory: this.actions.isHistory,
         onDecoded: (_, { frame }) => {
           this.copy(camera, frame, frame.displayWidth, frame.displayHeight);
           frame.close();
@@ -122,7 +127,4 @@ export class Strip {
       });
     });
   }
-
-  /** Told of what is fetched. @type {((bytes: number) => void) | undefined} */
-  onBytes = undefined;
 }

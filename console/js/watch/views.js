@@ -24,6 +24,8 @@ const STUCK_MS = 1_500;
 const STUCK_FOR_MS = 4_000;
 /** Without a picture for this long the picture stood still, as a person sees it, in milliseconds. */
 const STALL_MS = 400;
+/** What is so much older than the newest picture of any camera is not live, in milliseconds. */
+const HISTORY_MS = 2_000;
 /** What is seen goes before what is made ready; sound goes before both. */
 const PRIORITY = { seen: 200, warm: 120 };
 /** A camera whose rate is not known sends what most do, in bits a second. */
@@ -64,6 +66,8 @@ export class Views {
     /** When the hand moved last, by which a switch is measured. */
     this.gestureAt = -Infinity;
     this.paused = false;
+    /** The time of the newest picture of any camera. */
+    this.newest = -Infinity;
     /** @type {Switch[]} */
     this.switches = [];
     /** Cameras that are passed over for a while, and until when. @type {Map<string, number>} */
@@ -229,6 +233,7 @@ export class Views {
       attachment,
       name,
       priority,
+      isHistory: (timestamp) => this.isHistory(timestamp),
       onDecoded: (feed, decoded) => this.handleDecoded(feed, decoded),
       onBytes: (bytes) => {
         const now = performance.now();
@@ -237,6 +242,11 @@ export class Views {
         if (sameFeed(name, this.swap.shown)) this.seen.add(now, bytes);
       },
     });
+  }
+
+  /** Whether a time of the event is long past. @param {number} timestamp */
+  isHistory(timestamp) {
+    return timestamp < this.newest - HISTORY_MS;
   }
 
   /** @param {Feed | undefined} feed */
@@ -253,6 +263,7 @@ export class Views {
       return;
     }
     const now = performance.now();
+    this.newest = Math.max(this.newest, decoded.timestamp);
     const seen = sameFeed(this.swap.shown, feed.name);
     if (seen) this.picture.push(decoded);
     else feed.hold(decoded);
