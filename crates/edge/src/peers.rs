@@ -241,7 +241,7 @@ mod tests {
         // One packet of ten is lost for some seconds.
         let mut price = None;
         for second in 2..8 {
-            let seen = connection(31, 200_000 * second, 15 * u64::from(second));
+            let seen = connection(31, 200_000 * second, 15 * second);
             let look = gauge.handle_look(&seen, now + SECOND * u32::try_from(second).unwrap());
             price = look.or(price);
         }
