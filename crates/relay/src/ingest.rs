@@ -9,7 +9,11 @@ pub(crate) mod address;
 pub(crate) mod codec;
 mod flv;
 pub(crate) mod gate;
+pub mod input;
+mod mp4;
 pub mod rtmp;
+pub mod srt;
+mod ts;
 
 use std::fmt;
 use std::net::SocketAddr;

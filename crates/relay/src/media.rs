@@ -50,8 +50,8 @@ pub enum Published {
     VideoSample(Sample),
     /// A packet of sound.
     AudioSample(Sample),
-    /// Something got lost on the way here, so many pieces of the transport at least. What follows
-    /// starts with a keyframe.
+    /// Something got lost on the way here, so many pieces of the transport at least. If it was
+    /// pictures, they go on with a keyframe.
     Lost(u64),
     /// The tool's user should change something; it works nevertheless.
     Warning(Warning),

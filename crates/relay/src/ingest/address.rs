@@ -51,7 +51,9 @@ impl Address {
     }
 
     /// What SRT calls a stream id: `publish:event/camera:key`, or `#!::r=event/camera,m=publish,key=key`.
+    /// Some tools send it as it stands in their address, with `%23` for `#`.
     pub(crate) fn parse_stream_id(id: &str) -> Result<Self, Refusal> {
+        let id = &*unescape(id);
         const PUBLISH_ONLY: Refusal = Refusal(Cow::Borrowed(
             "cameras publish here: begin the stream id with publish:",
         ));
@@ -78,6 +80,33 @@ impl Address {
         }
         Ok(address)
     }
+}
+
+/// Without the escapes of an address. What is none stays as it is.
+fn unescape(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = match after {
+            [high, low, ..] if *first == b'%' => {
+                let digit = |it: u8| char::from(it).to_digit(16);
+                digit(*high)
+                    .zip(digit(*low))
+                    .and_then(|(high, low)| u8::try_from(high << 4 | low).ok())
+            }
+            _ => None,
+        };
+        plain.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() {
+            &after[2..]
+        } else {
+            after
+        };
+    }
+    Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
 }
 
 #[cfg(test)]
@@ -115,6 +144,7 @@ mod tests {
             ("match/north/k", "match north k"),
             ("#!::r=match/north,m=publish,key=k", "match north k"),
             ("#!::m=publish,r=match/north:k", "match north k"),
+            ("%23!::r%3Dmatch/north%2Ckey%3Dk%", "match north k%"),
             ("#!::m=request,r=match/north", "cameras publish here: be"),
             ("read:match/north", "cameras publish here: be"),
             ("#!::", "`` names no camera: publ"),

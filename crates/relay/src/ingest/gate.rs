@@ -148,6 +148,11 @@ impl Gate {
         self.out.push_back(Published::Lost(pieces));
     }
 
+    /// So many pieces of the transport were lost that held sound.
+    pub(crate) fn handle_lost_sound(&mut self, pieces: u64) {
+        self.out.push_back(Published::Lost(pieces));
+    }
+
     /// Something is not carried on.
     pub(crate) fn handle_ignored(&mut self, what: &str) {
         self.warn(WarningKind::Ignored, || format!("{what} is not carried on"));

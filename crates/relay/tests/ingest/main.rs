@@ -1,4 +1,11 @@
 //! Cameras as people publish them: real ffmpeg, real sockets.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop here"
+)]
+
 mod harness;
+mod input;
 mod rtmp;
+mod srt;

@@ -9,6 +9,9 @@ const RATES: [u32; 13] = [
     7_350,
 ];
 
+/// Samples a channel in one frame.
+pub(crate) const FRAME_SAMPLES: u32 = 1_024;
+
 /// Reads an AudioSpecificConfig.
 pub(crate) fn config(description: &[u8]) -> Result<AudioConfig, Malformed> {
     const BROKEN: Malformed = Malformed("the AAC configuration is broken");

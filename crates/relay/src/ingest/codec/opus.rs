@@ -40,9 +40,52 @@ pub(crate) fn duration(packet: &[u8]) -> Option<Duration> {
     (frames > 0 && whole <= Duration::from_millis(120)).then_some(whole)
 }
 
+/// One packet behind the header that MPEG-TS puts before it, and what comes after.
+pub(crate) fn control(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [0x7f, flags, rest @ ..] = data else {
+        return None;
+    };
+    if flags & 0xe0 != 0xe0 {
+        return None;
+    }
+    let mut rest = rest;
+    let mut size = 0;
+    loop {
+        let (byte, after) = rest.split_first()?;
+        rest = after;
+        size += usize::from(*byte);
+        if *byte != 0xff {
+            break;
+        }
+    }
+    for trimmed in [0x10, 0x08] {
+        if flags & trimmed != 0 {
+            rest = rest.get(2..)?;
+        }
+    }
+    if flags & 0x04 != 0 {
+        let (length, after) = rest.split_first()?;
+        rest = after.get(usize::from(*length)..)?;
+    }
+    rest.split_at_checked(size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packets_stand_behind_their_header() {
+        let data = [0x7f, 0xe0, 2, 8, 9, 0x7f, 0xf0, 1, 0, 0, 7, 1];
+        let (packet, rest) = control(&data).unwrap();
+        assert_eq!(packet, [8, 9]);
+        assert_eq!(control(rest), Some((&[7][..], &[1][..])));
+        let long = [&[0x7f, 0xe0, 0xff, 1][..], &[5; 256]].concat();
+        assert_eq!(control(&long).map(|(it, _)| it.len()), Some(256));
+        for length in 0..5 {
+            assert_eq!(control(&data[..length]), None);
+        }
+    }
 
     #[test]
     fn packets_tell_how_long_they_are() {
