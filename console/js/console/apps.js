@@ -40,7 +40,7 @@ export class AppsPage {
     return h(
       "li",
       { class: "card-item" },
-      h("div", { class: "card-head" }, h("h2", { "data-field": "title" }), h("a", { class: "button primary", "data-field": "open", target: "_blank", rel: "opener" }, icon("open"), "Open")),
+      h("div", { class: "card-head" }, h("h2", { "data-field": "title" }), h("a", { class: "button primary", "data-field": "open", target: "_blank", rel: "opener" }, icon("open"), h("span", { "data-field": "verb" }, "Open"))),
       h("p", { class: "hint", "data-field": "summary" }),
       h(
         "details",
@@ -63,12 +63,22 @@ function updateCard(element, app, cloud) {
   // An app that is not public opens with the operator's token, which the player takes out of the address at once.
   const page = manifest.kind === "live" ? "watch" : "play";
   if (link) link.href = `/${page}/${app.name}${manifest.access.public || !token ? "" : `#token=${encodeURIComponent(token)}`}`;
+  setText(fieldOf(element, "verb"), manifest.kind === "live" ? "Watch" : "Open");
   const where = app.sites.length === 0 ? "no site has what it needs" : app.sites.length === cloud.sites.size ? "on every site" : `in ${app.sites.map((site) => cloud.siteTitle(site)).join(", ")}`;
   const use = app.sessions === 0 ? "nobody uses it" : app.sessions === 1 ? "1 session" : `${app.sessions} sessions`;
-  setText(fieldOf(element, "summary"), manifest.kind === "live" ? `live event, ${where}` : `${use}, ${where}`);
+  setText(fieldOf(element, "summary"), manifest.kind === "live" ? onAir(cloud.events.get(app.name), manifest) : `${use}, ${where}`);
   setText(fieldOf(element, "command"), manifest.kind === "live" ? manifest.cameras.map((camera) => camera.title).join(", ") : manifest.command.join(" "));
   const access = manifest.access.public ? "Open to everyone." : "Only with a token.";
   setText(fieldOf(element, "details"), `${app.name}, release ${number}. ${manifest.kind === "live" ? aboutEvent(manifest) : aboutProgram(manifest)} ${access}`);
+}
+
+/** @param {import("../shared/types.js").LiveEvent | undefined} event @param {import("../shared/types.js").LiveManifest} manifest */
+function onAir(event, manifest) {
+  if (!event) return `live event, ${manifest.cameras.length === 1 ? "1 camera" : `${manifest.cameras.length} cameras`}`;
+  const count = event.cameras.filter(({ status }) => status).length;
+  const cameras = count === 0 ? "no camera is on air" : `${count} of ${event.cameras.length} cameras on air`;
+  const viewers = event.viewers === 0 ? "nobody watches" : event.viewers === 1 ? "1 viewer" : `${event.viewers} viewers`;
+  return `${cameras}, ${viewers}`;
 }
 
 /** @param {import("../shared/types.js").LiveManifest} manifest */

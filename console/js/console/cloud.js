@@ -2,6 +2,7 @@
 
 /** @typedef {import("../shared/types.js").App} App */
 /** @typedef {import("../shared/types.js").Link} Link */
+/** @typedef {import("../shared/types.js").LiveEvent} LiveEvent */
 /** @typedef {import("../shared/types.js").NodeView} NodeView */
 /** @typedef {import("../shared/types.js").Place} Place */
 /** @typedef {import("../shared/types.js").Session} Session */
@@ -21,6 +22,8 @@ export class Cloud {
     this.apps = new Map();
     /** @type {Map<string, Session>} */
     this.sessions = new Map();
+    /** How live events are, by name. @type {Map<string, LiveEvent>} */
+    this.events = new Map();
     /** @type {Link[]} */
     this.links = [];
     /** @type {Place[]} */
@@ -69,6 +72,16 @@ export class Cloud {
     this.sessions = new Map(snapshot.sessions.map((session) => [session.id, session]));
     this.links = snapshot.links;
     this.places = snapshot.places;
+  }
+
+  /** How live events are now: all of them. @param {LiveEvent[]} events */
+  handleEvents(events) {
+    this.events = new Map(events.map((event) => [event.name, event]));
+  }
+
+  /** Whether anything is deployed that has cameras. */
+  get hasEvents() {
+    return [...this.apps.values()].some(({ release }) => release.manifest.kind === "live");
   }
 
   /** @param {string} kind @param {string} id */

@@ -21,6 +21,8 @@ import { EventStream } from "./stream.js";
 
 /** How long a notice stays, in milliseconds. */
 const NOTICE_MS = 6_000;
+/** How often it is asked how live events are, in milliseconds. */
+const EVENTS_EVERY_MS = 2_000;
 /** How often the open session's log is read, in milliseconds. */
 const LOG_EVERY_MS = 2_500;
 
@@ -86,6 +88,7 @@ class Console {
       this.stream.start();
     });
     setInterval(() => void this.readLog(), LOG_EVERY_MS);
+    setInterval(() => void this.readEvents(), EVENTS_EVERY_MS);
     this.stream.start();
     this.draw();
   }
@@ -94,6 +97,7 @@ class Console {
   handleEvent(kind, data) {
     this.cloud.apply(kind, data);
     if (kind === "session") this.pages.session.addSample(/** @type {Session} */ (data));
+    if (kind === "snapshot") void this.readEvents();
     if (kind === "snapshot") this.me = startingPlace(this.cloud.places, this.me ?? chosenPlace(), Intl.DateTimeFormat().resolvedOptions().timeZone);
     if (this.drawAsked) return;
     this.drawAsked = true;
@@ -186,6 +190,15 @@ class Console {
     const answer = await request("GET", `/v1/sessions/${session.id}/explain`, { token: operatorToken() }).catch(() => null);
     if (isRecord(answer) && Array.isArray(answer.decisions) && this.explained === subject) this.pages.session.showDecisions(answer.decisions, this.cloud);
     void this.readLog();
+  }
+
+  /** Cameras come and go without an event of the stream. */
+  async readEvents() {
+    if (!this.cloud.hasEvents || document.hidden || this.page() !== "apps") return;
+    const answer = await request("GET", "/v1/live", { token: operatorToken() }).catch(() => null);
+    if (!isRecord(answer) || !Array.isArray(answer.items)) return;
+    this.cloud.handleEvents(answer.items);
+    this.draw();
   }
 
   async readLog() {

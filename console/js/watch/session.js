@@ -33,7 +33,7 @@ const BEHIND_MS = 60;
 /** After this long it may be farther behind: the new way is longer. */
 const PATIENCE_MS = 500;
 /** Nothing from the entry for this long is worth a question, in milliseconds. */
-const SILENCE_LIMIT_MS = 1_200;
+const SILENCE_LIMIT_MS = 800;
 /** How often the connection is judged, in milliseconds. */
 const WATCH_EVERY_MS = 250;
 /** The way back is looked for this long, in milliseconds. */
