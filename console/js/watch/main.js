@@ -161,6 +161,7 @@ export class Watcher {
     const title = event.title || event.name;
     document.title = `${title} – Selvedge`;
     byId("title", HTMLElement).textContent = title;
+    byId("caption-title", HTMLElement).textContent = title;
     const first = event.cameras.findIndex(({ name }) => onAir.includes(name));
     this.views = new Views(
       {
@@ -419,6 +420,7 @@ export class Watcher {
     // Upright there is more height than the picture needs, so nothing has to stand on it.
     const room = upright ? this.stage.clientHeight - bar - (this.deck.hidden ? 0 : this.deck.offsetHeight) : this.stage.clientHeight;
     this.picture.room = { top: upright ? bar : 0, height: Math.max(120, room) };
+    this.stage.style.setProperty("--middle", `${this.picture.room.top + this.picture.room.height / 2}px`);
     this.picture.fit();
     this.picture.setZoom(this.zoom);
     this.views?.handleWindow(Math.round(this.picture.canvas.clientHeight * devicePixelRatio));

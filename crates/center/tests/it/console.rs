@@ -12,7 +12,11 @@ async fn pages_and_files_have_kinds_tags_and_a_policy() {
     for (path, kind, says) in [
         ("/", "text/html; charset=utf-8", "<!doctype html>"),
         ("/play/doom", "text/html; charset=utf-8", "<!doctype html>"),
-        ("/watch/arena", "text/html; charset=utf-8", "<!doctype html>"),
+        (
+            "/watch/arena",
+            "text/html; charset=utf-8",
+            "<!doctype html>",
+        ),
         (
             "/console/js/shared/api.js",
             "text/javascript; charset=utf-8",
