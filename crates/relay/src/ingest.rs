@@ -8,6 +8,8 @@
 pub(crate) mod address;
 pub(crate) mod codec;
 mod flv;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod gate;
 pub mod input;
 mod mp4;

@@ -287,3 +287,6 @@ fn name(fourcc: [u8; 4]) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

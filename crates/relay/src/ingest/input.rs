@@ -71,13 +71,13 @@ async fn take(mut input: impl AsyncRead + Unpin, sink: &Sink, limits: Limits) ->
 }
 
 /// What the bytes are.
-enum Container {
+pub(super) enum Container {
     Ts(Box<Ts>),
     Mp4(Box<Mp4>),
 }
 
 impl Container {
-    fn of(start: &[u8], limits: Limits) -> Result<Self, Refusal> {
+    pub(super) fn of(start: &[u8], limits: Limits) -> Result<Self, Refusal> {
         const HOW: &str = "send MPEG-TS or fragmented MP4: in ffmpeg -f mpegts, or -f mp4 with \
             -movflags +frag_every_frame+delay_moov+default_base_moof";
         let what = match start {
@@ -94,21 +94,21 @@ impl Container {
         Err(Refusal(Cow::Owned(format!("{what}: {HOW}"))))
     }
 
-    fn handle(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    pub(super) fn handle(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match self {
             Self::Ts(ts) => ts.handle(bytes),
             Self::Mp4(mp4) => mp4.handle(bytes),
         }
     }
 
-    fn finish(&mut self) -> Result<(), Fault> {
+    pub(super) fn finish(&mut self) -> Result<(), Fault> {
         match self {
             Self::Ts(ts) => ts.finish(),
             Self::Mp4(_) => Ok(()),
         }
     }
 
-    fn poll(&mut self) -> Option<Published> {
+    pub(super) fn poll(&mut self) -> Option<Published> {
         match self {
             Self::Ts(ts) => ts.poll(),
             Self::Mp4(mp4) => mp4.poll(),

@@ -6,6 +6,8 @@
 
 mod amf;
 mod chunk;
+#[cfg(test)]
+pub(super) mod fuzz;
 mod session;
 
 use std::borrow::Cow;

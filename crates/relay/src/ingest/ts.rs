@@ -336,3 +336,6 @@ fn is_filled(field: &[u8]) -> bool {
 fn time(ticks: u64) -> Duration {
     Duration::from_micros(ticks * 100 / 9)
 }
+
+#[cfg(test)]
+mod tests;
