@@ -304,9 +304,10 @@ export class Watcher {
     if (this.soundWanted) {
       try {
         await this.sound.start();
-      } catch {
+      } catch (error) {
         this.soundWanted = false;
-        this.showBanner("This browser gave no sound output. The button with the loudspeaker tries again.", NOTICE_MS);
+        const why = error instanceof Error && !(error instanceof DOMException) ? error.message : "This browser gave no sound output.";
+        this.showBanner(`${why} The button with the loudspeaker tries again.`, NOTICE_MS);
       }
     }
     this.showSound();

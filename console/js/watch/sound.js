@@ -40,6 +40,7 @@ export class Sound {
 
   /** Must be called from a click or a key. */
   async start() {
+    if (typeof AudioDecoder === "undefined") throw new Error("This browser decodes no sound for pages. Current Chrome, Edge and Firefox do.");
     this.context ??= new AudioContext({ latencyHint: "interactive" });
     if (!this.running) await this.context.resume();
     return this.running;
@@ -64,7 +65,7 @@ export class Sound {
   play(data) {
     const { context } = this;
     const lag = this.playout.delay;
-    if (!context || !this.running || lag === null || document.hidden) return;
+    if (!context || !this.running || lag === null) return;
     const timestamp = data.timestamp / 1_000;
     const now = performance.now();
     const moment = this.clockAt(context, timestamp + lag);
