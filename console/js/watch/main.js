@@ -167,7 +167,10 @@ export class Watcher {
       {
         manifest: event,
         picture: this.picture,
-        onTakenOver: (from, to) => this.showBanner(`${this.cameraTitle(from)} went off the air. You see ${this.cameraTitle(to)} now.`, NOTICE_MS),
+        onTakenOver: (from, to) => {
+          const what = this.session.current?.onAir.has(from) ? "sends no picture" : "went off the air";
+          this.showBanner(`${this.cameraTitle(from)} ${what}. You see ${this.cameraTitle(to)} now.`, NOTICE_MS);
+        },
         onSwitched: () => this.renewFigures(),
       },
       0,

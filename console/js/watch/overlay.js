@@ -40,7 +40,7 @@ export function showStats(panel, stats) {
   /** @type {[string, string][]} */
   const rows = [
     ["Last switch", last ? milliseconds(last.ms) : "–"],
-    ["Switches", stats.switches.length === 0 ? "–" : `${milliseconds(stats.switch_p50_ms)}, 95 % within ${milliseconds(stats.switch_p95_ms)}`],
+    ["Switches", stats.switch_p50_ms === null ? "–" : `${milliseconds(stats.switch_p50_ms)}, 95 % within ${milliseconds(stats.switch_p95_ms)}`],
     ["Bitrate", bitrate(stats.bitrate_bps)],
     [`All ${stats.cameras_on_air} views`, `${bitrate(stats.all_views_bps)}${saved}`],
     ["Rendition", stats.camera ? `${stats.rendition}, ${stats.width} × ${stats.height}` : "–"],

@@ -19,7 +19,9 @@ const RATE_WINDOW_MS = 2_000;
 /** Switches that are remembered. */
 const SWITCHES_MAX = 200;
 /** A camera that is said to be on air and sends nothing for this long is passed over, in milliseconds. */
-const STUCK_MS = 1_500;
+const STUCK_MS = 2_500;
+/** Whoever was heard so lately is there, in milliseconds. */
+const ALIVE_MS = 750;
 /** It gets another chance after this long, in milliseconds. */
 const STUCK_FOR_MS = 4_000;
 /** Without a picture for this long the picture stood still, as a person sees it, in milliseconds. */
@@ -316,7 +318,7 @@ export class Views {
       this.stalled = true;
       this.stalls += 1;
     }
-    const alive = this.attachment !== null && now - this.attachment.heardAt < STUCK_MS / 2;
+    const alive = this.attachment !== null && now - this.attachment.heardAt < ALIVE_MS;
     const silent = feed ? feed.lastAt === null || now - feed.lastAt > STUCK_MS : false;
     if (feed && silent && alive && since > STUCK_MS && this.live().length > 1 && feed.name.camera === this.camera) {
       this.stuck.set(feed.name.camera, now + STUCK_FOR_MS);
