@@ -35,6 +35,9 @@ pub struct Config {
     /// Where cameras publish by RTMP. Default: nowhere.
     #[serde(default)]
     pub rtmp: Option<SocketAddr>,
+    /// Where cameras publish by SRT. Default: nowhere.
+    #[serde(default)]
+    pub srt: Option<SocketAddr>,
 }
 
 /// A certificate chain and its key, PEM.

@@ -51,7 +51,7 @@ enum Command {
     /// Run a center: API, console, dispatch
     Center(CenterArgs),
     /// Run an edge: one node of a site
-    Edge(EdgeArgs),
+    Edge(Box<EdgeArgs>),
     /// Apps: what tenants publish
     #[command(subcommand)]
     App(app::AppCommand),
@@ -82,7 +82,7 @@ impl Cli {
         match self.command {
             Command::Dev(args) => dev::run(args, output),
             Command::Center(args) => service::run_center(args, output),
-            Command::Edge(args) => service::run_edge(args, output),
+            Command::Edge(args) => service::run_edge(*args, output),
             Command::App(command) => ask(command.run(output)),
             Command::Site(command) => ask(command.run(output)),
             Command::Node(command) => ask(command.run(output)),

@@ -111,6 +111,9 @@ settings! {
         /// Where cameras of live events publish by RTMP, such as 0.0.0.0:1935. Default: nowhere
         #[arg(long, env = "SELVEDGE_RTMP", value_name = "ADDRESS", hide_env_values = true)]
         rtmp: SocketAddr,
+        /// Where cameras of live events publish by SRT, such as 0.0.0.0:9000. Default: nowhere
+        #[arg(long, env = "SELVEDGE_SRT", value_name = "ADDRESS", hide_env_values = true)]
+        srt: SocketAddr,
         /// What is logged, as in `info,edge=debug`. Default: info
         #[arg(long, env = "SELVEDGE_LOG", value_name = "FILTER", hide_env_values = true)]
         log: String,

@@ -240,6 +240,7 @@ fn edge_config(settings: EdgeSettings) -> anyhow::Result<edge::Config> {
             .map(|(certificate, key)| edge::CertificateFiles { certificate, key }),
         capacity: settings.capacity,
         rtmp: settings.rtmp,
+        srt: settings.srt,
     })
 }
 

@@ -110,15 +110,13 @@ async fn keys_are_not_kept() {
 async fn whatever_is_wrong_is_said_in_json() {
     let center = TestCenter::start().await;
     // Each by a connection of its own: one that said too much is closed under whoever comes next.
-    let http = reqwest::Client::builder().pool_max_idle_per_host(0);
-    let http = http.build().unwrap();
+    let unpooled = reqwest::Client::builder().pool_max_idle_per_host(0);
+    let http = unpooled.build().unwrap();
     let url = |path: &str| format!("{}{path}", center.base());
     let long = "x".repeat(300_000);
     let json = |path: &str, body: &str| {
-        let request = http.post(url(path));
-        request
-            .header("content-type", "application/json")
-            .body(body.to_owned())
+        let request = http.post(url(path)).body(body.to_owned());
+        request.header("content-type", "application/json")
     };
     let token = crate::support::admin_token(center.directory.path());
     let cases = [

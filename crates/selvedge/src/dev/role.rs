@@ -212,6 +212,7 @@ impl EdgeRole {
                 site_network: Some(self.site.network()),
                 endpoints: Some(self.doors.endpoints(listen)),
                 rtmp: Some(SocketAddr::new(self.ip, 0)),
+                srt: Some(SocketAddr::new(self.ip, 0)),
                 log: self.home.filter.clone(),
                 ..EdgeSettings::default()
             }),
