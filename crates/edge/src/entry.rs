@@ -245,6 +245,7 @@ fn router(shared: Arc<Shared>, ready: watch::Receiver<bool>) -> Router {
         .route("/moq", get(moq))
         .route("/ping", get(|| async { StatusCode::NO_CONTENT }))
         .route("/play/{app}", get(play))
+        .route("/watch/{app}", get(watch))
         .with_state(Context { shared, ready })
 }
 
@@ -261,11 +262,19 @@ async fn metrics(State(context): State<Context>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }
 
-/// The player itself is served by the center.
 async fn play(State(context): State<Context>, Path(app): Path<String>) -> Response {
+    at_the_center(&context, "play", &app)
+}
+
+async fn watch(State(context): State<Context>, Path(event): Path<String>) -> Response {
+    at_the_center(&context, "watch", &event)
+}
+
+/// The pages themselves are served by the center.
+fn at_the_center(context: &Context, page: &str, app: &str) -> Response {
     match app.parse::<AppName>() {
         Ok(app) => Redirect::temporary(&format!(
-            "http://{}/play/{app}",
+            "http://{}/{page}/{app}",
             context.shared.config.center
         ))
         .into_response(),

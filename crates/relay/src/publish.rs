@@ -176,6 +176,16 @@ impl Track {
         }
     }
 
+    /// Ends the open group and lets nobody who joins have it, or any before: what was written is of
+    /// the past, and more comes only later.
+    pub fn forget(&mut self) {
+        self.finish_group();
+        // A joiner gets the newest group, and this one is empty. Fails only if the track is gone.
+        if let Ok(mut group) = self.producer.append_group() {
+            let _ = group.finish();
+        }
+    }
+
     /// Whether anybody watches. Stays usable after the track.
     pub fn demand(&self) -> Demand {
         Demand(self.producer.demand())

@@ -204,6 +204,8 @@ impl Renditions {
                 shelf.permit = Arc::clone(&self.encoders).try_acquire_owned().ok();
                 changed |= shelf.permit.is_some();
             } else if !wanted && shelf.permit.take().is_some() {
+                // Who comes later must not begin with a picture of now.
+                shelf.track.forget();
                 changed = true;
             }
         }

@@ -1,7 +1,7 @@
 //! A live event: cameras publish with what people have, viewers watch from anywhere.
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::live::{CreateStreamKey, WatchEvent, WatchTicket};
 use lab::viewer::{Decoder, View, Viewer};
@@ -137,7 +137,7 @@ fn camera(name: &str) -> CameraName {
 async fn a_camera_in_frankfurt_is_watched_in_shanghai_in_the_form_that_is_asked_for() {
     let cloud = Cloud::start(TWO_SITES, &[]).await;
     let (event, rtmp, key) = event(&cloud).await;
-    let north = Camera::start(&format!("{rtmp}/north/{key}"));
+    let _north = Camera::start(&format!("{rtmp}/north/{key}"));
     let _south = Camera::start(&format!("{rtmp}/south/{key}"));
     on_air(&cloud, &event, 2).await;
 
@@ -191,7 +191,23 @@ async fn a_camera_in_frankfurt_is_watched_in_shanghai_in_the_form_that_is_asked_
     let wanted = Duration::from_secs(1) * 1_024 * 19 / 48_000;
     assert!(step.abs_diff(wanted) < Duration::from_millis(5), "{step:?}");
 
-    // A rendition that nobody watches is not made for long.
+    viewer.close().await;
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_watches_is_not_made_and_what_comes_back_is_fresh() {
+    let cloud = Cloud::start(TWO_SITES, &[]).await;
+    let (event, rtmp, key) = event(&cloud).await;
+    let north = Camera::start(&format!("{rtmp}/north/{key}"));
+    let _south = Camera::start(&format!("{rtmp}/south/{key}"));
+    on_air(&cloud, &event, 2).await;
+    let far = ticket(&cloud, &event, "tokyo").await;
+    let viewer = soon("a way in", Viewer::connect(&far, None)).await.unwrap();
+    let north_name = camera("north");
+    let low = viewer.watch(&north_name, "video/low", MAX_AGE);
+    let mut low = soon("the rendition", low).await.unwrap();
+    pictures(&mut low, 5).await;
     drop(low);
     until("the rendition rests", async || {
         let view = cloud.client.live(&event).await.unwrap();
@@ -199,6 +215,17 @@ async fn a_camera_in_frankfurt_is_watched_in_shanghai_in_the_form_that_is_asked_
         (status.renditions.is_empty() && view.viewers == 1).then_some(())
     })
     .await;
+
+    // Not the last picture of the time before.
+    let low = viewer.watch(&north_name, "video/low", MAX_AGE);
+    let mut low = soon("the rendition", low).await.unwrap();
+    let (_, times) = pictures(&mut low, 1).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    assert!(
+        now.abs_diff(times[0]) < Duration::from_secs(2),
+        "{:?}",
+        now.abs_diff(times[0])
+    );
 
     // A camera that is unplugged is told as gone, and comes back under the same name.
     drop(north);
@@ -212,8 +239,6 @@ async fn a_camera_in_frankfurt_is_watched_in_shanghai_in_the_form_that_is_asked_
     let again = viewer.watch(&north_name, "video", MAX_AGE);
     let mut again = soon("it again", again).await.unwrap();
     pictures(&mut again, 10).await;
-    viewer.close().await;
-    cloud.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

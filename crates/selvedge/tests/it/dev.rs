@@ -166,7 +166,7 @@ fn what_cannot_start_says_why_and_leaves_nothing() {
 /// Starts the first program that this machine has, and returns the processes that came with it.
 fn start_an_app(home: &Path, dev: &Dev) -> Vec<u32> {
     let apps = dev.ready["apps"].as_array().unwrap();
-    let is_program = |it: &&serde_json::Value| {
+    let is_program = |it: &&Value| {
         let page = it["play"].as_str();
         page.is_some_and(|it| it.contains("/play/"))
     };
