@@ -181,7 +181,7 @@ impl Track {
     pub fn forget(&mut self) {
         self.finish_group();
         // A joiner gets the newest group, and this one is empty. Fails only if the track is gone.
-        if let Ok(mut group) = self.producer.append_group() {
+        if let Ok(group) = self.producer.append_group() {
             let _ = group.finish();
         }
     }
