@@ -30,10 +30,11 @@ impl Size {
         }
     }
 
-    /// Constructs this very size; `None` if it is not one.
+    /// Constructs this very size, of a picture that somebody else has encoded: also below
+    /// [`Self::MIN`]. `None` if a side is odd, zero or above [`Self::MAX`].
     pub fn exact(width: u16, height: u16) -> Option<Self> {
-        let size = Self::new(width, height);
-        ((size.width, size.height) == (width, height)).then_some(size)
+        let fits = |side: u16| side > 0 && side <= Self::MAX && side.is_multiple_of(2);
+        (fits(width) && fits(height)).then_some(Self { width, height })
     }
 
     const fn side(side: u16) -> u16 {
