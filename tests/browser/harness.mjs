@@ -192,6 +192,24 @@ export async function newProfile(browser, options = {}) {
 }
 
 /**
+ * Runs a test in a browser profile of its own, and asserts that the pages had no fault.
+ * @param {import("playwright-core").Browser} browser
+ * @param {(context: import("playwright-core").BrowserContext) => Promise<void>} run
+ * @param {import("playwright-core").BrowserContextOptions} [options]
+ */
+export async function withProfile(browser, run, options) {
+  const { context, faults } = await newProfile(browser, options);
+  try {
+    await run(context);
+    assert.deepEqual(faults, []);
+  } finally {
+    // An app that nobody leaves waits for its terminal, and takes a place.
+    for (const page of context.pages()) await page.evaluate(() => window.selvedge?.end?.()).catch(() => undefined);
+    await context.close();
+  }
+}
+
+/**
  * Answers the pages' files from a folder, so that who writes them need not build the binary for every change.
  * @param {import("playwright-core").BrowserContext} context
  */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { Cloud, LIMIT_MS, missing, newProfile, openBrowser, play, shown, until } from "./harness.mjs";
+import { Cloud, LIMIT_MS, missing, openBrowser, play, shown, until, withProfile } from "./harness.mjs";
 
 /** X's numbers of keys, as evdev counts them. */
 const KEY_A = 38;
@@ -59,17 +59,7 @@ describe("the hand", { skip: missing(), timeout: 300_000 }, () => {
     await cloud?.stop();
   });
 
-  /** Runs a test in a browser profile of its own, and asserts that the pages had no fault. */
-  const inProfile = (run, options) => async () => {
-    const { context, faults } = await newProfile(browser, options);
-    try {
-      await run(context);
-      assert.deepEqual(faults, []);
-    } finally {
-      for (const page of context.pages()) await page.evaluate(() => window.selvedge?.end()).catch(() => undefined);
-      await context.close();
-    }
-  };
+  const inProfile = (run, options) => () => withProfile(browser, run, options);
 
   test(
     "what the app copies is in the browser's clipboard, and what is pasted is in the app's",

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { Cloud, missing, newProfile, openBrowser, play, pressAndSee, readProbe, shown, until, untilProbe } from "./harness.mjs";
+import { Cloud, missing, openBrowser, play, pressAndSee, readProbe, shown, until, untilProbe, withProfile } from "./harness.mjs";
 
 /** The longest time without a new picture that a change of place may cost. */
 const GAP_LIMIT_MS = 300;
@@ -29,17 +29,7 @@ describe("the player", { skip: missing(), timeout: 600_000 }, () => {
     await cloud?.stop();
   });
 
-  /** Runs a test in a browser profile of its own, and asserts that the pages had no fault. */
-  const inProfile = (run, options) => async () => {
-    const { context, faults } = await newProfile(browser, options);
-    try {
-      await run(context);
-      assert.deepEqual(faults, []);
-    } finally {
-      for (const page of context.pages()) await page.evaluate(() => window.selvedge?.end()).catch(() => undefined);
-      await context.close();
-    }
-  };
+  const inProfile = (run, options) => () => withProfile(browser, run, options);
 
   test(
     "shows the app of the nearest site, and a key changes the picture",

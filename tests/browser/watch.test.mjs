@@ -5,7 +5,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { after, before, describe, test } from "node:test";
 
-import { Cloud, missing, newProfile, openBrowser, until } from "./harness.mjs";
+import { Cloud, missing, openBrowser, until, withProfile } from "./harness.mjs";
 
 /** Around the event, a quarter turn from one to the next, each with a colour of its own along the lower edge. */
 const CAMERAS = {
@@ -71,16 +71,7 @@ describe("the viewer's page", { skip: missing() || noFfmpeg(), timeout: 600_000 
 
   const allOnAir = (page) => until(page, (count) => window.selvedge?.state().on_air.length === count, Object.keys(CAMERAS).length);
 
-  /** Runs a test in a browser profile of its own, and asserts that the pages had no fault. */
-  const inProfile = (run, options) => async () => {
-    const { context, faults } = await newProfile(browser, options);
-    try {
-      await run(context);
-      assert.deepEqual(faults, []);
-    } finally {
-      await context.close();
-    }
-  };
+  const inProfile = (run, options) => () => withProfile(browser, run, options);
 
   test(
     "waits for the first camera, in words, and shows it by itself",

@@ -2,7 +2,7 @@
 //
 // A page may not make a sound before the person touched it, so nothing is subscribed before `start`.
 
-import { delay } from "../shared/transport.js";
+import { keepReading } from "../shared/track.js";
 
 /** @typedef {import("./connection.js").Connection} Connection */
 
@@ -82,21 +82,19 @@ export class AudioPipeline {
     /** @type {AudioDecoder | null} */
     this.decoder = null;
     this.closed = false;
-    /** @type {import("../../vendor/moq.js").Track.Subscriber | null} */
-    this.subscriber = null;
   }
 
   async run() {
-    while (!this.closed && !this.connection.over) {
-      this.subscriber = this.connection.screen.track("audio").subscribe({ priority: 220, latencyMax: GROUP_KEPT_MS });
-      try {
-        await this.readTrack(this.subscriber);
-      } catch {
-        // Not there yet, or gone.
-      }
-      this.subscriber.close();
-      await delay(SUBSCRIBE_AGAIN_MS);
-    }
+    await keepReading(
+      () => this.closed || this.connection.over,
+      () => {
+        const track = this.connection.screen.track("audio").subscribe({ priority: 220, latencyMax: GROUP_KEPT_MS });
+        this.stop = () => track.close();
+        return { track, close: this.stop };
+      },
+      (track) => this.readTrack(track),
+      SUBSCRIBE_AGAIN_MS,
+    );
   }
 
   /** @param {import("../../vendor/moq.js").Track.Subscriber} subscriber */
@@ -130,7 +128,7 @@ export class AudioPipeline {
 
   close() {
     this.closed = true;
-    this.subscriber?.close();
+    this.stop?.();
     if (this.decoder && this.decoder.state !== "closed") this.decoder.close();
   }
 }

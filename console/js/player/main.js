@@ -6,7 +6,7 @@ import { milliseconds, placeName } from "../shared/format.js";
 import { icon } from "../shared/icons.js";
 import { applyTheme } from "../shared/theme.js";
 import { adoptToken } from "../shared/token.js";
-import { missingFromBrowser } from "../shared/words.js";
+import { missingFromBrowser, showStopped } from "../shared/words.js";
 import { installAutomation } from "./automation.js";
 import { Speaker } from "./audio.js";
 import { Input } from "./input.js";
@@ -195,15 +195,7 @@ export class Player {
   /** @param {Words} words */
   showStopped(words) {
     this.stopped = words;
-    const again = words.action === "again" ? h("button", { class: "button primary", type: "button", onclick: () => void this.again() }, "Start again") : null;
-    const reload = words.action === "reload" ? h("button", { class: "button primary", type: "button", onclick: () => location.reload() }, "Reload") : null;
-    byId("stopped", HTMLElement).replaceChildren(
-      h("h2", null, words.title),
-      h("p", null, words.text),
-      words.hint ? h("p", { class: "hint" }, words.hint) : "",
-      h("div", { class: "actions" }, again, reload, h("a", { class: "button", href: "/" }, "Open the console")),
-    );
-    (again ?? reload)?.focus();
+    showStopped(byId("stopped", HTMLElement), words, { label: "Start again", run: () => void this.again() });
   }
 
   async again() {

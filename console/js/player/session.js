@@ -7,10 +7,11 @@ import { terminalAt } from "../shared/place.js";
 import { dropSession, heldSession, holdSession } from "../shared/sessions.js";
 import { operatorToken } from "../shared/token.js";
 import { ConnectError, delay, opensPing } from "../shared/transport.js";
+import { explainFailure } from "../shared/words.js";
 import { Attachment } from "./attachment.js";
 import { discover, probe } from "./discover.js";
 import { isOffer, isTicket } from "./protocol.js";
-import { endedBecause, explainFailure } from "./words.js";
+import { endedBecause } from "./words.js";
 
 /** @typedef {import("../shared/types.js").Offer} Offer */
 /** @typedef {import("../shared/types.js").Place} Place */
@@ -18,7 +19,7 @@ import { endedBecause, explainFailure } from "./words.js";
 /** @typedef {import("../shared/types.js").RoundTrip} RoundTrip */
 /** @typedef {import("../shared/types.js").Ticket} Ticket */
 /** @typedef {import("./attachment.js").Held} Held */
-/** @typedef {import("./words.js").Words} Words */
+/** @typedef {import("../shared/words.js").Words} Words */
 
 /** @typedef {"idle" | "asking" | "connecting" | "playing" | "recovering" | "ended" | "failed"} State */
 
@@ -79,6 +80,8 @@ export class PlayerSession {
    */
   constructor(parts) {
     this.app = parts.app;
+    /** What failures are told about. */
+    this.wanted = { kind: /** @type {const} */ ("app"), name: parts.app, full: "No site can run it now" };
     this.screen = parts.screen;
     this.speaker = parts.speaker;
     this.face = parts.face;
@@ -115,7 +118,7 @@ export class PlayerSession {
       this.setState("connecting", `Connecting to ${placeName(ticket.entry.site)}…`);
       await this.changeOver(ticket, change, FIRST_PICTURE_LIMIT_MS);
     } catch (error) {
-      if (!change.aborted) this.stop("failed", explainFailure(error, this.app));
+      if (!change.aborted) this.stop("failed", explainFailure(error, this.wanted));
     }
   }
 
@@ -200,7 +203,7 @@ export class PlayerSession {
       change.throwIfAborted();
       await this.follow(await this.ask("move", { terminal: terminalAt(place, roundTrips) }, change), change);
     } catch (error) {
-      if (!change.aborted) this.face.onBanner(explainFailure(error, this.app).text, NOTICE_MS);
+      if (!change.aborted) this.face.onBanner(explainFailure(error, this.wanted).text, NOTICE_MS);
     }
   }
 
@@ -212,7 +215,7 @@ export class PlayerSession {
       const body = { terminal: terminalAt(this.place), site: offer.site, mode: "restart" };
       await this.follow(await this.ask("move", body, change), change);
     } catch (error) {
-      if (!change.aborted) this.face.onBanner(explainFailure(error, this.app).text, NOTICE_MS);
+      if (!change.aborted) this.face.onBanner(explainFailure(error, this.wanted).text, NOTICE_MS);
     }
   }
 
@@ -421,7 +424,7 @@ export class PlayerSession {
         this.tellWait(error);
       }
     }
-    if (!change.aborted) this.stop("failed", explainFailure(failure, this.app));
+    if (!change.aborted) this.stop("failed", explainFailure(failure, this.wanted));
   }
 
   /** Which node to avoid: the entry, or the app's own when the entry still answers. @returns {Promise<string | undefined>} */

@@ -1,5 +1,7 @@
 // What went wrong wherever a picture is shown, as a person would say it, and what can be done.
 
+import { ApiError } from "./api.js";
+import { h } from "./dom.js";
 import { placeName } from "./format.js";
 import { ConnectError } from "./transport.js";
 
@@ -11,8 +13,62 @@ import { ConnectError } from "./transport.js";
  * @property {"again" | "reload" | "none"} action  What the button does, if there is one.
  */
 
+/**
+ * Explains what stands between a person and an app or an event.
+ * @param {unknown} error
+ * @param {{kind: "app" | "event", name: string, full: string}} wanted  `full` says that no site has room.
+ * @returns {Words}
+ */
+export function explainFailure(error, wanted) {
+  return error instanceof ApiError ? explainRefusal(error, wanted) : explainFault(error);
+}
+
+/** @param {ApiError} error @param {{kind: string, name: string, full: string}} wanted @returns {Words} */
+function explainRefusal(error, { kind, name, full }) {
+  const { message: text, hint } = error;
+  switch (error.code) {
+    case "not_found":
+      return { title: `There is no ${kind} called “${name}” here`, text, hint: hint || "Check the address, or look at the console for what is deployed.", action: "none" };
+    case "bad_request":
+      return { title: kind === "event" ? `“${name}” cannot be watched` : `“${name}” cannot be opened`, text, hint, action: "none" };
+    case "unauthorized":
+    case "forbidden":
+      return {
+        title: `“${name}” is not open to everyone, or not here`,
+        // The center's own hint is for programs.
+        text: "Without the operator's token the cloud does not say which.",
+        hint: `Open the ${kind} from the console, or ask whoever runs this cloud for a link.`,
+        action: "none",
+      };
+    case "no_place":
+      return { title: full, text, hint: hint || "Try again in a moment, or say that you are in another city.", action: "again" };
+    case "center_away":
+      return { title: "The cloud does not answer", text, hint, action: "again" };
+    default:
+      return { title: "The cloud said no", text, hint: hint || "Try again in a moment.", action: "again" };
+  }
+}
+
+/**
+ * Shows in a card why nothing goes on, with what can be done.
+ * @param {HTMLElement} card
+ * @param {Words} words
+ * @param {{label: string, run: () => void}} again
+ */
+export function showStopped(card, words, again) {
+  const button = (/** @type {string} */ label, /** @type {() => void} */ onclick) => h("button", { class: "button primary", type: "button", onclick }, label);
+  const first = words.action === "again" ? button(again.label, again.run) : words.action === "reload" ? button("Reload", () => location.reload()) : null;
+  card.replaceChildren(
+    h("h2", null, words.title),
+    h("p", null, words.text),
+    words.hint ? h("p", { class: "hint" }, words.hint) : "",
+    h("div", { class: "actions" }, first, h("a", { class: "button", href: "/" }, "Open the console")),
+  );
+  first?.focus();
+}
+
 /** Explains what is not a refusal by the center. @param {unknown} error @returns {Words} */
-export function explainFault(error) {
+function explainFault(error) {
   if (error instanceof ConnectError) return explainConnection(error);
   return {
     title: "Something in this page failed",

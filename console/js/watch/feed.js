@@ -1,9 +1,10 @@
 // One view in one rendition: from its track to decoded pictures. Whether they are seen is decided elsewhere.
 
+import { ChainDecoder } from "../shared/decoder.js";
 import { readVideoFrame } from "../shared/frame.js";
 import { readSequence } from "../shared/h264.js";
 import { ReceiptReport } from "../shared/report.js";
-import { delay } from "../shared/transport.js";
+import { NewestFirst, keepReading } from "../shared/track.js";
 import { trackOf } from "./protocol.js";
 
 /** @typedef {import("./attachment.js").Attachment} Attachment */
@@ -19,10 +20,10 @@ import { trackOf } from "./protocol.js";
 
 /** A group that is not the newest is given up after this long, in milliseconds: its pictures are history. */
 const GROUP_KEPT_MS = 250;
-/** A decoder this far behind will not catch up by decoding everything. */
-const DECODE_QUEUE_MAX = 45;
 /** After a subscription ended it is tried again this soon, in milliseconds. */
 const SUBSCRIBE_AGAIN_MS = 150;
+/** A decoder this far behind will not catch up by decoding everything. */
+const DECODE_QUEUE_MAX = 45;
 /** Who joins receives a group from its keyframe on, in a burst that says nothing of the link. This long, in milliseconds. */
 const BURST_MS = 400;
 /** Pictures that are kept of what is not seen, to begin with when it is. A decoder has few to give away. */
@@ -47,11 +48,13 @@ export class Feed {
     this.onBytes = parts.onBytes;
     this.isHistory = parts.isHistory ?? (() => false);
     this.report = new ReceiptReport(performance.now());
-    /** @type {VideoDecoder | null} */
-    this.decoder = null;
-    this.codec = "";
-    this.sequence = -1;
-    this.waitingForKeyframe = true;
+    this.decoder = new ChainDecoder({ onOutput: (frame) => this.handleOutput(frame), onError: () => this.decoder.reset() });
+    this.groups = new NewestFirst({
+      isOver: () => this.closed,
+      onFrame: (sequence, timestamp, payload) => this.handleFrame(sequence, timestamp, payload),
+      onLate: () => (this.dropped += 1),
+      onBroken: () => this.decoder.reset(),
+    });
     /** When the first piece came, and the last. @type {number | null} */
     this.firstAt = null;
     /** @type {number | null} */
@@ -66,59 +69,20 @@ export class Feed {
 
   /** Reads until the feed is closed. */
   async run() {
-    while (!this.closed && !this.attachment.over) {
-      const broadcast = this.attachment.consume(this.name.camera);
-      const track = broadcast.track(trackOf(this.name.rendition)).subscribe({ priority: this.priority, latencyMax: GROUP_KEPT_MS });
-      this.stop = () => {
-        track.close();
-        broadcast.close();
-      };
-      try {
-        await this.readTrack(track);
-      } catch {
-        // Not there yet, or gone; the connection's end stops the loop.
-      }
-      this.stop();
-      if (!this.closed) await delay(SUBSCRIBE_AGAIN_MS);
-    }
-  }
-
-  /** @param {import("../../vendor/moq.js").Track.Subscriber} track */
-  async readTrack(track) {
-    let newest = -1;
-    // A publisher that starts anew counts its groups anew.
-    this.sequence = -1;
-    for (;;) {
-      const group = await track.recvGroup();
-      if (!group || this.closed) return;
-      if (group.sequence < newest) {
-        group.close();
-        continue;
-      }
-      newest = group.sequence;
-      void this.readGroup(group);
-    }
-  }
-
-  /** @param {import("../../vendor/moq.js").Group.Consumer} group */
-  async readGroup(group) {
-    for (;;) {
-      let frame;
-      try {
-        frame = await group.readFrame();
-      } catch {
-        // The group aged out under us. If a newer one took over nothing is missing.
-        if (group.sequence === this.sequence) this.breakChain();
-        return;
-      }
-      if (!frame || this.closed) return;
-      if (group.sequence < this.sequence) {
-        this.dropped += 1;
-        group.close();
-        return;
-      }
-      this.handleFrame(group.sequence, Number(frame.timestamp.asMicros()), frame.payload);
-    }
+    await keepReading(
+      () => this.closed || this.attachment.over,
+      () => {
+        const broadcast = this.attachment.consume(this.name.camera);
+        const track = broadcast.track(trackOf(this.name.rendition)).subscribe({ priority: this.priority, latencyMax: GROUP_KEPT_MS });
+        this.stop = () => {
+          track.close();
+          broadcast.close();
+        };
+        return { track, close: this.stop };
+      },
+      (track) => this.groups.read(track),
+      SUBSCRIBE_AGAIN_MS,
+    );
   }
 
   /** @param {number} sequence @param {number} timestamp @param {Uint8Array} payload */
@@ -128,22 +92,20 @@ export class Feed {
     this.receive(sequence, timestamp, payload.byteLength);
     // What was made for an earlier viewer may still lie there, and come before what is made now.
     if (this.isHistory(timestamp / 1_000)) {
-      this.waitingForKeyframe = true;
+      this.decoder.waitingForKeyframe = true;
       this.dropped += 1;
       return;
     }
-    if (this.decoder && this.decoder.decodeQueueSize > DECODE_QUEUE_MAX) this.breakChain();
+    if (this.decoder.queue > DECODE_QUEUE_MAX) this.decoder.reset();
     if (frame.keyframe) {
-      if (!this.prepare(frame.data)) return;
-    } else if (this.waitingForKeyframe) {
+      const codec = this.codecOf(frame.data);
+      if (!codec) return this.decoder.reset();
+      this.decoder.begin(codec);
+    } else if (this.decoder.waitingForKeyframe) {
       this.dropped += 1;
       return;
     }
-    try {
-      this.decoder?.decode(new EncodedVideoChunk({ type: frame.keyframe ? "key" : "delta", timestamp, data: frame.data }));
-    } catch {
-      this.breakChain();
-    }
+    this.decoder.decode(frame.keyframe, timestamp, frame.data);
   }
 
   /** @param {number} sequence @param {number} timestamp @param {number} bytes */
@@ -153,49 +115,17 @@ export class Feed {
     this.lastAt = now;
     this.attachment.heardAt = now;
     this.onBytes(bytes);
-    if (sequence > this.sequence) {
-      if (this.sequence >= 0) this.report.handleLoss(sequence - this.sequence - 1);
-      this.sequence = sequence;
-    }
+    this.report.handleLoss(this.groups.advance(sequence));
     if (now > this.firstAt + BURST_MS && !this.isHistory(timestamp / 1_000)) this.report.handleFrame(now, timestamp, bytes);
   }
 
-  /** Makes the decoder fit the keyframe. @param {Uint8Array} data @returns {boolean}  Whether it can be decoded. */
-  prepare(data) {
-    const codec = this.codecOf(data);
-    if (!codec) {
-      this.breakChain();
-      return false;
-    }
-    if (!this.decoder || this.decoder.state === "closed") {
-      this.decoder = this.makeDecoder();
-      this.codec = "";
-    }
-    if (codec.name !== this.codec) {
-      this.codec = codec.name;
-      this.decoder.configure({ codec: codec.decoder, optimizeForLatency: true });
-    }
-    this.waitingForKeyframe = false;
-    return true;
-  }
-
-  /** @param {Uint8Array} data @returns {{name: string, decoder: string} | null} */
+  /** @param {Uint8Array} data @returns {{name: string, codec: string} | null} */
   codecOf(data) {
     const own = this.attachment.infos.get(this.name.camera)?.video?.codec ?? "";
     // Renditions are H.264 whatever the camera sends, and say themselves which.
-    if (own !== "" && !own.startsWith("avc") && this.name.rendition === "source") return { name: own, decoder: own };
+    if (own !== "" && !own.startsWith("avc") && this.name.rendition === "source") return { name: own, codec: own };
     const sequence = readSequence(data);
-    return sequence && { name: `${sequence.codec} ${sequence.width}x${sequence.height}`, decoder: sequence.codec };
-  }
-
-  makeDecoder() {
-    const decoder = new VideoDecoder({
-      output: (frame) => this.handleOutput(frame),
-      error: () => {
-        if (this.decoder === decoder) this.breakChain();
-      },
-    });
-    return decoder;
+    return sequence && { name: `${sequence.codec} ${sequence.width}x${sequence.height}`, codec: sequence.codec };
   }
 
   /** @param {VideoFrame} frame */
@@ -219,15 +149,8 @@ export class Feed {
     return this.held.splice(0);
   }
 
-  /** Pictures from here on cannot be decoded until a keyframe comes. */
-  breakChain() {
-    this.waitingForKeyframe = true;
-    if (this.decoder && this.decoder.state !== "closed") this.decoder.close();
-    this.decoder = null;
-  }
-
   get decodeQueue() {
-    return this.decoder?.decodeQueueSize ?? 0;
+    return this.decoder.queue;
   }
 
   close() {
@@ -235,6 +158,6 @@ export class Feed {
     this.closed = true;
     this.stop?.();
     for (const { frame } of this.release()) frame.close();
-    this.breakChain();
+    this.decoder.reset();
   }
 }

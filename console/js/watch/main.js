@@ -7,7 +7,7 @@ import { icon } from "../shared/icons.js";
 import { percentile } from "../shared/measure.js";
 import { applyTheme, switchTheme } from "../shared/theme.js";
 import { adoptToken } from "../shared/token.js";
-import { missingFromBrowser } from "../shared/words.js";
+import { missingFromBrowser, showStopped } from "../shared/words.js";
 import { installAutomation } from "./automation.js";
 import { Hands } from "./hands.js";
 import { showStats } from "./overlay.js";
@@ -406,15 +406,7 @@ export class Watcher {
   /** @param {Words} words */
   showStopped(words) {
     this.stopped = words;
-    const again = words.action === "again" ? h("button", { class: "button primary", type: "button", onclick: () => void this.again() }, "Try again") : null;
-    const reload = words.action === "reload" ? h("button", { class: "button primary", type: "button", onclick: () => location.reload() }, "Reload") : null;
-    byId("stopped", HTMLElement).replaceChildren(
-      h("h2", null, words.title),
-      h("p", null, words.text),
-      words.hint ? h("p", { class: "hint" }, words.hint) : "",
-      h("div", { class: "actions" }, again, reload, h("a", { class: "button", href: "/" }, "Open the console")),
-    );
-    (again ?? reload)?.focus();
+    showStopped(byId("stopped", HTMLElement), words, { label: "Try again", run: () => void this.again() });
   }
 
   handleResize() {

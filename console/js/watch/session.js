@@ -5,9 +5,9 @@ import { placeName } from "../shared/format.js";
 import { terminalAt } from "../shared/place.js";
 import { operatorToken } from "../shared/token.js";
 import { ConnectError, delay, opensPing } from "../shared/transport.js";
+import { explainFailure } from "../shared/words.js";
 import { Attachment } from "./attachment.js";
 import { isWatchTicket } from "./protocol.js";
-import { explainFailure } from "./words.js";
 
 /** @typedef {import("../shared/types.js").Place} Place */
 /** @typedef {import("../shared/types.js").WatchTicket} WatchTicket */
@@ -48,6 +48,8 @@ export class WatchSession {
   /** @param {string} event @param {Face} face */
   constructor(event, face) {
     this.event = event;
+    /** What failures are told about. */
+    this.wanted = { kind: /** @type {const} */ ("event"), name: event, full: "No site can take you in now" };
     this.face = face;
     /** @type {State} */
     this.state = "idle";
@@ -77,7 +79,7 @@ export class WatchSession {
       const attachment = await Attachment.open(ticket, this.listener(), change, "thorough");
       this.adopt(attachment, null);
     } catch (error) {
-      if (!change.aborted) this.stop(explainFailure(error, this.event));
+      if (!change.aborted) this.stop(explainFailure(error, this.wanted));
     }
   }
 
@@ -133,7 +135,7 @@ export class WatchSession {
       await this.changeOver(ticket, change, "thorough");
       this.face.onBanner(`You enter at ${placeName(ticket.entry.site)} now.`, NOTICE_MS);
     } catch (error) {
-      if (!change.aborted) this.face.onBanner(explainFailure(error, this.event).text, NOTICE_MS);
+      if (!change.aborted) this.face.onBanner(explainFailure(error, this.wanted).text, NOTICE_MS);
     }
   }
 
@@ -222,7 +224,7 @@ export class WatchSession {
         if (navigator.onLine === false) this.face.onBanner("This device is offline. It goes on when you are back.");
       }
     }
-    if (!change.aborted) this.stop(explainFailure(failure, this.event));
+    if (!change.aborted) this.stop(explainFailure(failure, this.wanted));
   }
 
   /** @param {string} lost @param {AbortSignal} signal @returns {Promise<WatchTicket>} */

@@ -1,7 +1,7 @@
 // The event's sound, in step with the picture: each packet is played when the pictures of its time are shown.
 
 import { Samples } from "../shared/measure.js";
-import { delay } from "../shared/transport.js";
+import { keepReading } from "../shared/track.js";
 import { AHEAD, Chain } from "./chain.js";
 
 /** @typedef {import("./attachment.js").Attachment} Attachment */
@@ -123,21 +123,20 @@ class Track {
   }
 
   async run() {
-    while (!this.closed && !this.attachment.over) {
-      const broadcast = this.attachment.consume(this.camera);
-      const track = broadcast.track("audio").subscribe({ priority: PRIORITY, latencyMax: GROUP_KEPT_MS });
-      this.stop = () => {
-        track.close();
-        broadcast.close();
-      };
-      try {
-        await this.readTrack(track);
-      } catch {
-        // Not there yet, or gone.
-      }
-      this.stop();
-      if (!this.closed) await delay(SUBSCRIBE_AGAIN_MS);
-    }
+    await keepReading(
+      () => this.closed || this.attachment.over,
+      () => {
+        const broadcast = this.attachment.consume(this.camera);
+        const track = broadcast.track("audio").subscribe({ priority: PRIORITY, latencyMax: GROUP_KEPT_MS });
+        this.stop = () => {
+          track.close();
+          broadcast.close();
+        };
+        return { track, close: this.stop };
+      },
+      (track) => this.readTrack(track),
+      SUBSCRIBE_AGAIN_MS,
+    );
     this.closed = true;
   }
 

@@ -185,7 +185,7 @@ pub struct CameraStatus {
     pub group_ms: f64,
     /// How much later its last picture came than the earliest of the last seconds: jitter and queues
     /// on its way.
-    pub offset_ms: f64,
+    pub late_ms: f64,
     /// Pictures that are known to be missing since it started.
     pub lost: u64,
     /// Renditions that are being made because somebody watches them.

@@ -203,12 +203,12 @@ pub(crate) fn between(world: &World, a: NodeId, b: NodeId) -> Duration {
         .unwrap_or_else(by_distance)
 }
 
-/// Where a terminal enters for an app on `host`: by its nearest node, or straight at the host
-/// where that is as good.
+/// Where a terminal enters for what is on `host`, if it is anywhere: by its nearest node, or
+/// straight at the host where that is as good.
 pub(crate) fn entry(
     world: &World,
     terminal: &Terminal,
-    host: NodeId,
+    host: Option<NodeId>,
     avoid: &BTreeSet<NodeId>,
     site: Option<&SiteName>,
 ) -> Option<NodeId> {
@@ -223,7 +223,7 @@ pub(crate) fn entry(
         .map(|it| (ways.to(it.record.id), it.record.id))
         .collect();
     let nearest = allowed.iter().min()?;
-    let straight = allowed.iter().find(|it| it.1 == host);
+    let straight = allowed.iter().find(|it| Some(it.1) == host);
     let straight = straight.filter(|it| it.0 <= nearest.0 + AS_GOOD);
     Some(straight.unwrap_or(nearest).1)
 }

@@ -149,13 +149,16 @@ impl Live {
         let stop = self.shared.stop.child_token();
         let camera = Arc::new(Camera::new(stop, hash, asked.gateway));
         let key = (asked.event.clone(), asked.camera.clone());
-        if let Some(before) = state.cameras.insert(key.clone(), Arc::clone(&camera)) {
-            before.stop.cancel();
-        }
+        let before = state.cameras.insert(key.clone(), Arc::clone(&camera));
         let (live, shared) = (Arc::clone(self), Arc::clone(&self.shared));
         let encoders = Arc::clone(&self.encoders);
         self.shared.tracker.spawn(async move {
+            if let Some(before) = before {
+                before.stop.cancel();
+                before.over.cancelled().await;
+            }
             camera::run(&shared, &event, &key.1, &camera, publication, encoders).await;
+            camera.over.cancel();
             live.forget(&key, &camera);
         });
         Ok(Admitted { sink, limits })

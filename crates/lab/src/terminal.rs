@@ -26,8 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use hand::{Answer, Sent};
-pub use picture::{Header, Picture};
+pub use picture::Picture;
 
+use connect::Line;
 use hand::Hand;
 use screen::Screen;
 
@@ -187,12 +188,10 @@ pub struct Statistics {
 
 /// A connected terminal. Leaves when dropped.
 pub struct Terminal {
-    session: moq_net::Session,
+    line: Line,
     screen: Arc<Screen>,
     hand: Arc<Hand>,
     connected_after: Duration,
-    stop: CancellationToken,
-    tasks: TaskTracker,
 }
 
 impl Terminal {
@@ -215,12 +214,10 @@ impl Terminal {
         screen.watch(&found, wanted, &tasks, &stop);
         tasks.spawn(report::run(Arc::clone(&screen), stop.clone()));
         Ok(Self {
-            session,
+            line: Line::new(session, stop, tasks),
             screen,
             hand,
             connected_after,
-            stop,
-            tasks,
         })
     }
 
@@ -321,23 +318,12 @@ impl Terminal {
 
     /// Waits until the entry closes the session, and says why.
     pub async fn closed(&self) -> MediaError {
-        self.session.closed().await
+        self.line.closed().await
     }
 
     /// Leaves, and waits until that has been said.
     pub async fn close(self) {
-        self.session.abort(MediaError::Cancel);
-        self.session.closed().await;
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        self.session.abort(MediaError::Cancel);
-        self.stop.cancel();
+        self.line.close().await;
     }
 }
 

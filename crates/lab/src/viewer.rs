@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use api::live::{self, CameraInfo, WatchTicket};
 use bytes::Bytes;
+use model::picture::Header;
 use model::{AppName, CameraName};
 use moq_net::{Client, Error as MediaError, origin, track};
 pub use render::decoder::Decoder;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::terminal::connect::{VERSIONS, dial, run};
-use crate::terminal::{CertificateHash, Header, TerminalError, table};
+use crate::terminal::connect::{Line, VERSIONS, dial, run};
+use crate::terminal::{CertificateHash, TerminalError, table};
 
 /// Pictures are worth less than sound and words.
 const PRIORITY: u8 = 100;
@@ -20,10 +21,8 @@ const PRIORITY: u8 = 100;
 /// A connected viewer. Leaves when dropped.
 pub struct Viewer {
     event: AppName,
-    session: moq_net::Session,
+    line: Line,
     found: origin::Producer,
-    stop: CancellationToken,
-    tasks: TaskTracker,
 }
 
 /// A picture, or a packet of sound, as it arrived.
@@ -69,10 +68,8 @@ impl Viewer {
         run(&tasks, &stop, driver);
         Ok(Self {
             event: ticket.event.name.clone(),
-            session,
+            line: Line::new(session, stop, tasks),
             found,
-            stop,
-            tasks,
         })
     }
 
@@ -130,23 +127,12 @@ impl Viewer {
 
     /// Waits until the entry closes the session, and says why.
     pub async fn closed(&self) -> MediaError {
-        self.session.closed().await
+        self.line.closed().await
     }
 
     /// Leaves, and waits until that has been said.
     pub async fn close(self) {
-        self.session.abort(MediaError::Cancel);
-        self.session.closed().await;
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-}
-
-impl Drop for Viewer {
-    fn drop(&mut self) {
-        self.session.abort(MediaError::Cancel);
-        self.stop.cancel();
+        self.line.close().await;
     }
 }
 

@@ -13,12 +13,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use logic::mediaclock::{ClockEstimate, MediaClock, Offset};
 use logic::meter::{Figures, Meter};
+use model::picture::Header;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::debug;
 
 use crate::media::{AudioConfig, Ended, Publication, Published, Sample, VideoConfig, Warning};
-use crate::picture::{self, Header};
 use crate::publish::{Broadcast, Demand, Place, PublishError, Track, TrackOptions};
 
 /// The camera's own pictures.
@@ -226,24 +226,19 @@ impl Camera {
             return Ok(());
         }
         self.waiting = false;
-        let place = if keyframe {
-            Place::NewGroup
-        } else {
-            Place::SameGroup
-        };
         let (width, height) = self
             .told
             .video
             .as_ref()
             .map_or((0, 0), |it| (it.width, it.height));
-        let frame = picture::frame(Header::of_camera(keyframe, width, height), &data);
-        match self.video.write(place, mapped, frame) {
+        let header = Header::of_camera(keyframe, width, height);
+        match self.video.write_picture(mapped, header, &data) {
             Err(PublishError::GroupFull) => {
                 debug!("a group is full: waiting for the next keyframe");
                 self.waiting = true;
                 Ok(())
             }
-            written => written,
+            written => written.map(drop),
         }
     }
 

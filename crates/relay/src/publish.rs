@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use model::picture::Header;
 use moq_net::{Timescale, Timestamp, broadcast, group, origin, track};
 
 use crate::relay::Relay;
@@ -166,6 +167,24 @@ impl Track {
         group.bytes = bytes;
         group.frames += 1;
         Ok(())
+    }
+
+    /// Writes a picture behind its header. A keyframe starts a group. Returns its size on the wire.
+    pub fn write_picture(
+        &mut self,
+        timestamp: Duration,
+        header: Header,
+        data: &[u8],
+    ) -> Result<usize, PublishError> {
+        let place = if header.keyframe {
+            Place::NewGroup
+        } else {
+            Place::SameGroup
+        };
+        let payload = [&header.to_bytes()[..], data].concat();
+        let size = payload.len();
+        self.write(place, timestamp, payload.into())?;
+        Ok(size)
     }
 
     /// Ends the open group, so that its subscribers know it is complete.

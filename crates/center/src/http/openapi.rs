@@ -13,7 +13,7 @@ use super::{apps, events, health, live, nodes, places, sessions, sites, status};
 #[openapi(
     info(
         title = "Selvedge",
-        description = "The center of an edge cloud: apps, sites, nodes, sessions.",
+        description = "The center of an edge cloud: apps, sites, nodes, sessions, live events.",
         version = "1",
     ),
     paths(

@@ -37,8 +37,8 @@ pub(crate) fn watch(
     let terminal = &request.terminal;
     // Straight to where most cameras come in, if that is as near as any.
     let source = sources.into_iter().max_by_key(|(_, cameras)| *cameras);
-    let host = source.map_or(NodeId(0), |(node, _)| node);
-    let entry = choose_entry(&world, terminal, host, request.lost_entry, None)
+    let source = source.map(|(node, _)| node);
+    let entry = choose_entry(&world, terminal, source, request.lost_entry, None)
         .and_then(|node| entry_of(&world, node, terminal))
         .ok_or_else(no_entry)?;
     let claims = WatchClaims {

@@ -265,7 +265,7 @@ fn new_record(
     passed: Vec<Passed>,
 ) -> SessionRecord {
     let (terminal, host) = (&wish.terminal, chosen.node);
-    let entry = route::choose_entry(&shared.world(), terminal, host, wish.lost_entry, None);
+    let entry = route::choose_entry(&shared.world(), terminal, Some(host), wish.lost_entry, None);
     SessionRecord {
         id: wish.session,
         app: wish.program.manifest.name.clone(),

@@ -73,7 +73,7 @@ pub(super) async fn enter(
     let site = wish.site.as_ref();
     let before = {
         let world = shared.world();
-        let entry = route::choose_entry(&world, terminal, record.node, wish.avoid, site);
+        let entry = route::choose_entry(&world, terminal, Some(record.node), wish.avoid, site);
         record.entry = entry.ok_or_else(|| no_entry_at(site))?;
         record.terminal = settled(terminal);
         let before = &turn.record;

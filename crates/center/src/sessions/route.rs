@@ -47,7 +47,7 @@ pub(crate) fn entry_of(world: &World, node: NodeId, terminal: &Terminal) -> Opti
 pub(crate) fn choose_entry(
     world: &World,
     terminal: &Terminal,
-    host: NodeId,
+    host: Option<NodeId>,
     avoid: Option<NodeId>,
     site: Option<&SiteName>,
 ) -> Option<NodeId> {

@@ -27,6 +27,8 @@ const KEEP: Duration = Duration::from_secs(2);
 pub(super) struct Camera {
     /// Ends it.
     pub(super) stop: CancellationToken,
+    /// It has ended: its broadcast is gone, and another can have its name.
+    pub(super) over: CancellationToken,
     /// The hash of the key that opened it.
     pub(super) key_hash: String,
     gateway: Gateway,
@@ -42,6 +44,7 @@ impl Camera {
         let since = now.unwrap_or_default().as_millis();
         Self {
             stop,
+            over: CancellationToken::new(),
             key_hash,
             gateway,
             since_unix_ms: u64::try_from(since).unwrap_or(u64::MAX),
@@ -64,7 +67,7 @@ impl Camera {
             frames_per_second: told.figures.pictures_per_sec,
             kilobits_per_second: kilobits(&told),
             group_ms: group_ms(&told),
-            offset_ms: told.clock.late.as_secs_f64() * 1e3,
+            late_ms: told.clock.late.as_secs_f64() * 1e3,
             lost: told.figures.lost,
             renditions: self.made.borrow().clone(),
             warnings: told.warnings.iter().map(|it| it.text.clone()).collect(),
@@ -81,45 +84,38 @@ pub(super) async fn run(
     publication: Publication,
     encoders: Arc<Semaphore>,
 ) {
+    let carried = async {
+        let path = live::broadcast(&event.name, name);
+        let broadcast = shared.relay.publish(&path)?;
+        let renditions = Renditions::open(&broadcast, &event.renditions, encoders)?;
+        let forms = event.renditions.clone();
+        let describe =
+            move |told: &Told| info_of(told, renditions::possible(&forms, told.video.as_ref()));
+        // Nothing measures yet by how much cameras differ beyond their way here: no correction.
+        let (_, correction) = watch::channel(Offset::default());
+        let carry = Carry {
+            keep: KEEP,
+            correction,
+            told: camera.told.clone(),
+            describe: Box::new(describe),
+        };
+        let making = renditions.run(shared, &path, camera.told.subscribe(), &camera.made);
+        tokio::select! {
+            carried = carry.run(&broadcast, publication) => carried.map(drop),
+            () = making => Ok(()),
+        }
+    };
     info!(event = %event.name, camera = %name, "a camera is on air");
-    let carried = carry(shared, event, name, camera, publication, encoders);
     tokio::select! {
-        carried = carried => match carried {
-            Ok(()) => {}
-            Err(error) => warn!(event = %event.name, camera = %name, %error, "a camera cannot be carried on"),
-        },
+        carried = carried => {
+            let carried: Result<(), PublishError> = carried;
+            if let Err(error) = carried {
+                warn!(event = %event.name, camera = %name, %error, "a camera cannot be carried on");
+            }
+        }
         () = camera.stop.cancelled() => {}
     }
     info!(event = %event.name, camera = %name, "a camera is off air");
-}
-
-async fn carry(
-    shared: &Shared,
-    event: &Event,
-    name: &CameraName,
-    camera: &Camera,
-    publication: Publication,
-    encoders: Arc<Semaphore>,
-) -> Result<(), PublishError> {
-    let path = live::broadcast(&event.name, name);
-    let broadcast = shared.relay.publish(&path)?;
-    let renditions = Renditions::open(&broadcast, &event.renditions, encoders)?;
-    // Corrections by what cameras have seen at the same moment come from here.
-    let (_correction, correction) = watch::channel(Offset::default());
-    let forms = event.renditions.clone();
-    let carry = Carry {
-        keep: KEEP,
-        correction,
-        told: camera.told.clone(),
-        describe: Box::new(move |told| {
-            info_of(told, renditions::possible(&forms, told.video.as_ref()))
-        }),
-    };
-    let making = renditions.run(shared, &path, camera.told.subscribe(), &camera.made);
-    tokio::select! {
-        carried = carry.run(&broadcast, publication) => carried.map(drop),
-        () = making => Ok(()),
-    }
 }
 
 /// What a player must know before it decodes. Rounded, so that nobody is told of noise.

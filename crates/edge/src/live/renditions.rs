@@ -9,10 +9,10 @@ use futures::StreamExt as _;
 use model::RenditionName;
 use model::manifest::live::Rendition;
 use model::media::{VideoCodec, VideoConfig};
+use model::picture::Header;
 use relay::camera::{Told, VIDEO_TRACK};
-use relay::picture::{self, Header};
 use relay::priority;
-use relay::publish::{Broadcast, Demand, Place, PublishError, Track, TrackOptions};
+use relay::publish::{Broadcast, Demand, PublishError, Track, TrackOptions};
 use relay::subscribe::{Preferences, Subscription};
 use render::transcode::{Made, Transcoder, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -227,13 +227,10 @@ impl Renditions {
             return;
         };
         let header = Header::of_camera(made.keyframe, made.size.width(), made.size.height());
-        let place = if made.keyframe {
-            Place::NewGroup
-        } else {
-            Place::SameGroup
-        };
-        let frame = picture::frame(header, &made.data);
-        if let Err(error) = shelf.track.write(place, made.timestamp, frame) {
+        let written = shelf
+            .track
+            .write_picture(made.timestamp, header, &made.data);
+        if let Err(error) = written {
             debug!(%error, "a picture of a rendition was not sent");
         }
     }
@@ -259,11 +256,11 @@ async fn made(workshop: Option<&mut Workshop>) -> Option<Work> {
             frame = workshop.own.next() => {
                 let frame = frame.ok()??;
                 // Anything else would be a mistake of ours, and is passed over.
-                if let Some((keyframe, data)) = picture::split(&frame.payload) {
+                if let Some((header, data)) = Header::split(&frame.payload) {
                     return Some(Work::Own(Unit {
                         timestamp: frame.timestamp,
-                        keyframe,
-                        data,
+                        keyframe: header.keyframe,
+                        data: frame.payload.slice_ref(data),
                     }));
                 }
             }

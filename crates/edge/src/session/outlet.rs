@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use api::terminal::Status;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use model::input::Pong;
-use relay::picture::{self, Header};
+use model::picture::Header;
 use relay::priority;
 use relay::publish::{Broadcast, Demand, Place, Track, TrackOptions};
 use render::cursor::Cursor;
@@ -103,21 +103,15 @@ impl Outlet {
             input_seq: frame.input_seq,
             encode_time: frame.encode_time,
         };
-        let payload = picture::frame(header, &frame.data);
-        let size = payload.len();
-
-        let place = if frame.keyframe {
+        if frame.keyframe {
             self.group_bytes = 0;
             self.group_frames = 0;
-            Place::NewGroup
-        } else {
-            Place::SameGroup
-        };
-        let timestamp = frame.captured_at.saturating_duration_since(self.start);
-        if let Err(error) = self.video.write(place, timestamp, payload) {
-            debug!(%error, "a picture was not sent");
-            return None;
         }
+        let timestamp = frame.captured_at.saturating_duration_since(self.start);
+        let written = self.video.write_picture(timestamp, header, &frame.data);
+        let size = written
+            .inspect_err(|error| debug!(%error, "a picture was not sent"))
+            .ok()?;
         self.group_bytes += size;
         self.group_frames += 1;
         let metrics = &self.shared.metrics;

@@ -30,6 +30,44 @@ const BIDI_STREAMS: u32 = 512;
 /// How long the goodbye may take when the terminal leaves.
 const GOODBYE: Duration = Duration::from_millis(500);
 
+/// A media session and what drives it. Ends when dropped.
+pub(crate) struct Line {
+    session: Session,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Line {
+    pub(crate) const fn new(session: Session, stop: CancellationToken, tasks: TaskTracker) -> Self {
+        Self {
+            session,
+            stop,
+            tasks,
+        }
+    }
+
+    /// Waits until the entry closes it, and says why.
+    pub(crate) async fn closed(&self) -> moq_net::Error {
+        self.session.closed().await
+    }
+
+    /// Leaves, and waits until that has been said.
+    pub(crate) async fn close(self) {
+        self.session.abort(moq_net::Error::Cancel);
+        self.session.closed().await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.session.abort(moq_net::Error::Cancel);
+        self.stop.cancel();
+    }
+}
+
 /// Opens a media session that publishes `mine` and puts what it finds into `found`.
 pub(super) async fn connect(
     way: &WayIn,

@@ -1,62 +1,8 @@
-//! A picture on the wire and decoded.
+//! A picture as it was decoded.
 
 use std::time::Duration;
 
 use model::input::InputSeq;
-
-/// The only layout there is.
-const VERSION: u8 = 1;
-const KEYFRAME: u8 = 1;
-const LEN: usize = 16;
-
-/// What precedes every picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// It can be decoded without any other.
-    pub keyframe: bool,
-    /// Pixels.
-    pub width: u16,
-    /// Pixels.
-    pub height: u16,
-    /// The last event that the app had before it; 0 is none.
-    pub input_seq: InputSeq,
-    /// From capture to encoded.
-    pub encode_time: Duration,
-}
-
-impl Header {
-    /// Splits a frame into header and H.264. `None` if it is no picture of a layout we know.
-    pub fn split(frame: &[u8]) -> Option<(Self, &[u8])> {
-        let (header, data) = frame.split_first_chunk::<LEN>()?;
-        let [
-            flags,
-            version,
-            w0,
-            w1,
-            h0,
-            h1,
-            _,
-            _,
-            seq @ ..,
-            e0,
-            e1,
-            e2,
-            e3,
-        ] = *header;
-        if version != VERSION {
-            return None;
-        }
-        let encode_time = u32::from_le_bytes([e0, e1, e2, e3]);
-        let header = Self {
-            keyframe: flags & KEYFRAME != 0,
-            width: u16::from_le_bytes([w0, w1]),
-            height: u16::from_le_bytes([h0, h1]),
-            input_seq: InputSeq(u32::from_le_bytes(seq)),
-            encode_time: Duration::from_micros(encode_time.into()),
-        };
-        Some((header, data))
-    }
-}
 
 /// A decoded picture: brightness and colours apart (I420, BT.709, limited range).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,23 +58,6 @@ impl Picture {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_header_is_read_as_it_is_written() {
-        let mut frame = vec![1, 1, 0, 5, 208, 2, 0, 0, 7, 0, 0, 0, 0x10, 0x27, 0, 0];
-        frame.extend_from_slice(b"h264");
-        let expected = Header {
-            keyframe: true,
-            width: 1280,
-            height: 720,
-            input_seq: InputSeq(7),
-            encode_time: Duration::from_millis(10),
-        };
-        assert_eq!(Header::split(&frame), Some((expected, &b"h264"[..])));
-        assert_eq!(Header::split(&frame[..15]), None);
-        frame[1] = 2;
-        assert_eq!(Header::split(&frame), None);
-    }
 
     #[test]
     fn colours_come_back() {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use api::terminal::Status;
 use model::Bytes;
 use model::input::Pong;
+use model::picture::Header;
 use moq_net::{group, origin, track};
 use render::decoder::Decoder;
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ use tracing::debug;
 
 use super::hand::{Hand, Seen};
 use super::report::Window;
-use super::{Header, Picture, Statistics, TerminalError};
+use super::{Picture, Statistics, TerminalError};
 
 /// Pictures that wait for the decoder. Beyond it everything waits for the next keyframe: one second at
 /// 60 pictures is more than anybody wants to look at late.

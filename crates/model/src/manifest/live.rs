@@ -60,7 +60,8 @@ pub struct Live {
     pub renditions: Vec<Rendition>,
     /// What a camera may send.
     pub ingest: Ingest,
-    /// How long pictures are kept for those who look back. Default 30, at most 3,600; 0 keeps only
+    /// How long pictures are to be kept for those who look back, which no edge does yet: it is
+    /// checked and carried. Default 30, at most 3,600; 0 keeps only
     /// what is live.
     pub retention_secs: u32,
     /// Who may watch.

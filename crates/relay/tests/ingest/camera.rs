@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use logic::mediaclock::Offset;
+use model::picture::HEADER_LEN;
 use relay::camera::{AUDIO_TRACK, Carry, INFO_TRACK, Told, VIDEO_TRACK};
 use relay::ingest::srt::{Srt, SrtConfig};
 use relay::ingest::{Limits, rtmp};
 use relay::media::{Ended, Publication};
-use relay::picture::HEADER;
 use relay::subscribe::{Frame, Preferences, Subscription};
 use relay::{Authorize, Grant, Hop, NodePeer, Refusal, Relay, RelayConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -181,7 +181,7 @@ fn check_video(video: &[Frame], began: Duration) {
         assert_eq!(frame.payload[1], 1);
         let side = |at: usize| u16::from_le_bytes([frame.payload[at], frame.payload[at + 1]]);
         assert_eq!((side(2), side(4)), (320, 240));
-        assert_eq!(frame.payload[HEADER..HEADER + 4], [0, 0, 0, 1]);
+        assert_eq!(frame.payload[HEADER_LEN..HEADER_LEN + 4], [0, 0, 0, 1]);
     }
     let first = video[0].timestamp;
     assert!(
@@ -252,7 +252,7 @@ async fn whoever_watches_knows_what_and_how() {
 async fn flashes(video: &[Frame]) -> Vec<Duration> {
     let pictures: Vec<u8> = video
         .iter()
-        .flat_map(|it| it.payload[HEADER..].to_vec())
+        .flat_map(|it| it.payload[HEADER_LEN..].to_vec())
         .collect();
     let decoded = decode(
         &pictures,

@@ -168,11 +168,12 @@ async fn a_group_that_comes_at_once_is_caught_up_with_and_garbage_passes() {
     for unit in burst {
         assert!(transcoder.push(unit));
     }
+    let mut viewer = Decoder::new();
     let mut count = 0;
     loop {
         let one = timeout(PATIENCE, made.recv()).await.unwrap().unwrap();
         count += 1;
-        assert!(one.keyframe || count > 1);
+        assert!(viewer.decode(&one.data).is_some(), "{count}");
         if one.timestamp == last {
             break;
         }
@@ -188,12 +189,12 @@ async fn a_group_that_comes_at_once_is_caught_up_with_and_garbage_passes() {
     for _ in 0..2 * FPS {
         assert!(transcoder.push(camera.next()));
     }
-    let key = loop {
+    // What the camera's gap leaves out of the rendition leaves the rendition whole.
+    loop {
         let one = timeout(PATIENCE, made.recv()).await.unwrap().unwrap();
-        if one.timestamp > last + Duration::from_millis(500) {
-            break one;
+        assert!(viewer.decode(&one.data).is_some(), "{:?}", one.timestamp);
+        if one.timestamp > last + Duration::from_secs(1) {
+            break;
         }
-    };
-    assert!(key.keyframe, "after a gap one can begin");
-    assert!(Decoder::new().decode(&key.data).is_some());
+    }
 }

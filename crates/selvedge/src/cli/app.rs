@@ -198,5 +198,4 @@ fn show_live(live: &Live, facts: &mut Facts) {
         );
         facts.add("rendition", form);
     }
-    facts.add("kept for", format!("{} s", live.retention_secs));
 }

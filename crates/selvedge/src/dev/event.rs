@@ -136,6 +136,7 @@ async fn address(client: &Client, event: &AppName) -> Option<String> {
         .into_iter()
         .filter_map(|it| Some((it.site, it.rtmp?)))
         .collect();
+    // Always the same one while it is there.
     ways.sort();
-    ways.into_iter().next().map(|(_, address)| address)
+    ways.into_iter().map(|(_, address)| address).next()
 }

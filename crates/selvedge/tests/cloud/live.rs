@@ -129,6 +129,12 @@ async fn pictures(view: &mut View, count: usize) -> ((u16, u16), Vec<Duration>) 
     (size, times)
 }
 
+/// When the first camera began.
+async fn since(cloud: &Cloud, event: &AppName) -> u64 {
+    let view = cloud.client.live(event).await.unwrap();
+    view.cameras[0].status.as_ref().unwrap().since_unix_ms
+}
+
 fn camera(name: &str) -> CameraName {
     name.parse().unwrap()
 }
@@ -259,8 +265,20 @@ async fn a_key_opens_its_own_event_and_a_ticket_too() {
         "{other}"
     );
 
-    let _camera = Camera::start(&format!("{rtmp}/north/{key}"));
+    // An encoder that comes back before its old connection is known to be lost takes over.
+    let before = Camera::start(&format!("{rtmp}/north/{key}"));
     on_air(&cloud, &event, 1).await;
+    let since = since(&cloud, &event).await;
+    let _camera = Camera::start(&format!("{rtmp}/north/{key}"));
+    before.refused();
+    on_air(&cloud, &event, 1).await;
+    assert!(self::since(&cloud, &event).await > since);
+    let own = ticket(&cloud, &event, "berlin").await;
+    let viewer = soon("a way in", Viewer::connect(&own, None)).await.unwrap();
+    let north = camera("north");
+    let view = viewer.watch(&north, "video", MAX_AGE);
+    let mut view = soon("the camera that is there now", view).await.unwrap();
+    pictures(&mut view, 10).await;
     let theirs = cloud.deploy(EVENT.replace("'pitch'", "'theirs'")).await;
     let ticket = ticket(&cloud, &theirs, "berlin").await;
     let viewer = soon("a way in", Viewer::connect(&ticket, None))
