@@ -185,13 +185,13 @@ export class Viewer {
     const speed = this.hand.speed(this.now);
     if (Math.abs(speed) >= SLOW) this.movedAt = this.now;
     const moving = this.movedAt !== null && this.now < this.movedAt + REST;
-    this.decideView(speed, moving);
+    this.decideView(moving);
     this.decideWarm(speed, moving);
     this.decideForm(moving);
   }
 
-  /** @param {number} speed @param {boolean} moving */
-  decideView(speed, moving) {
+  /** @param {boolean} moving */
+  decideView(moving) {
     const present = this.view && this.ring.usable(this.view.seat, this.now) ? this.view : null;
     const pinned = this.pinned !== null && this.ring.usable(this.pinned, this.now) ? this.pinned : null;
     const seat = pinned ?? this.ring.nearest(this.hand.angle, present?.seat ?? null, this.now);
@@ -202,7 +202,7 @@ export class Viewer {
     if (present?.seat === seat) return;
     if (present && this.switchedAt !== null && this.now < this.switchedAt + SWITCH_MIN) return;
     const warm = this.warm.find((it) => it.seat === seat);
-    const form = warm ? warm.form : moving ? this.movingForm(speed, 0) : this.best();
+    const form = warm ? warm.form : moving ? this.forms.length - 1 : this.best();
     this.view = { seat, form };
     this.switchedAt = this.now;
     this.warm = this.warm.filter((it) => it.seat !== seat);

@@ -4,6 +4,7 @@
 //! A camera is a task ([`camera`]) from its admission to its end. Its broadcast goes into the relay,
 //! where viewers and other nodes pull it: once for each node, only while somebody there watches.
 
+mod ahead;
 mod camera;
 mod gates;
 mod renditions;
@@ -51,11 +52,19 @@ struct State {
 impl Live {
     pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
         let encoders = usize::try_from(shared.capacity.encoders).unwrap_or(usize::MAX);
-        Arc::new(Self {
+        let live = Arc::new(Self {
             encoders: Arc::new(Semaphore::new(encoders.min(Semaphore::MAX_PERMITS))),
             shared,
             state: Mutex::default(),
-        })
+        });
+        let ahead = ahead::run(Arc::clone(&live));
+        live.shared.tracker.spawn(ahead);
+        live
+    }
+
+    /// The events that are planned here.
+    fn events(&self) -> BTreeMap<AppName, Arc<Event>> {
+        self.lock().events.clone()
     }
 
     /// Takes over what the center plans, and cuts off whose key or event is gone.

@@ -6,12 +6,14 @@
 //! there and the frame rate stays; when it rests, the quality rises to what the link and the
 //! decoder carry. Views that the hand is about to reach are received hidden, so that they are there.
 //!
-//! [`Viewer`] says what should be; [`Swap`] makes it so without a gap; [`Heat`] is an edge's guess
-//! of what will be asked of it next. How a picture is carried and drawn is elsewhere.
+//! [`Viewer`] says what should be; [`Swap`] makes it so without a gap; [`Audience`] and its [`Heat`]
+//! are an edge's guess of what will be asked of it next. How a picture is carried and drawn is
+//! elsewhere.
 //!
 //! **Invariant:** the page runs the same decisions in `console/js/watch/view.js`; both are held to
 //! `tests/vectors/view.json`. So the arithmetic here is plain: no roots, exponents or angles' sines.
 
+mod audience;
 mod hand;
 mod heat;
 mod ring;
@@ -29,6 +31,7 @@ use self::hand::Hand;
 use self::ring::Ring;
 use self::supply::Supply;
 
+pub use self::audience::{Audience, Sent};
 pub use self::heat::Heat;
 pub use self::ring::Seat;
 pub use self::swap::{Action, Swap};
@@ -316,12 +319,12 @@ impl Viewer {
             self.moved_at = Some(self.now);
         }
         let moving = self.moved_at.is_some_and(|it| self.now < it + REST);
-        self.decide_view(speed, moving);
+        self.decide_view(moving);
         self.decide_warm(speed, moving);
         self.decide_form(moving);
     }
 
-    fn decide_view(&mut self, speed: f64, moving: bool) {
+    fn decide_view(&mut self, moving: bool) {
         let present = self
             .view
             .filter(|(seat, _)| self.ring.usable(*seat, self.now));
@@ -346,7 +349,8 @@ impl Viewer {
         let warm = self.warm.iter().find(|it| it.seat == seat);
         let form = match warm {
             Some(warm) => warm.form,
-            None if moving => self.moving_form(speed, 0),
+            // Edges have the last form ready where views are hot, and make it soonest where not.
+            None if moving => self.forms.len() - 1,
             // The view that was seen is gone, or it is the first: what is surely carried.
             None => self.supply.reach().max(self.enough()),
         };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use model::Bytes;
 
+use crate::delivery::Account;
 use crate::wire::Hop;
 
 /// Numbers a connection for the life of the relay.
@@ -74,6 +75,8 @@ pub(crate) struct Live {
     pub cost: Option<u64>,
     /// Statistics come from here when there is one; else from the session.
     pub quic: Option<quinn::Connection>,
+    /// What a terminal is sent; nodes' links are measured as a whole.
+    pub account: Option<Account>,
 }
 
 struct Entry {
@@ -123,6 +126,18 @@ impl Connections {
             .entries
             .iter()
             .map(|(id, e)| describe(*id, e))
+            .collect()
+    }
+
+    /// The accounts of terminals whose grant has this label.
+    pub(crate) fn accounts(&self, label: &str) -> Vec<(ConnectionId, Account)> {
+        let table = self.lock();
+        let labelled = table
+            .entries
+            .iter()
+            .filter(|(_, it)| it.live.label == label);
+        labelled
+            .filter_map(|(id, it)| Some((*id, it.live.account.clone()?)))
             .collect()
     }
 

@@ -134,6 +134,7 @@ impl Relay {
             peer: Some(peer.hop),
             cost: Some(cost),
             quic: Some(connection.clone()),
+            account: None,
         };
         let (relay, handle) = (self.clone(), session.clone());
         let task = self.inner.tracker.spawn(async move {

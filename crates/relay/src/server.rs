@@ -14,6 +14,7 @@ use web_transport_quinn::{Request, http};
 
 use crate::access::{Grant, NodePeer, Refusal, patterns};
 use crate::connections::{ConnectionKind, Live};
+use crate::delivery::Account;
 use crate::ping;
 use crate::relay::Relay;
 use crate::transport::{NODE_SEND_WINDOW, TERMINAL_SEND_WINDOW};
@@ -147,10 +148,11 @@ impl Relay {
             .into_iter()
             .find(|ours| request.protocols.iter().any(|theirs| theirs == ours))
             .ok_or(AcceptError::NoVersion)?;
+        let account = Account::open();
         let handshake = within(async {
             let response = ConnectResponse::OK.with_protocol(version);
             let session = request.respond(response).await?;
-            let server = moq_net::Server::new();
+            let server = account.server();
             Ok(server.accept_request_lite(Instant::now(), session).await?)
         })
         .await?;
@@ -162,6 +164,7 @@ impl Relay {
             peer: None,
             cost: None,
             quic: Some(connection),
+            account: Some(account),
         };
         self.admit_terminal(live, handshake, grant).await
     }
@@ -169,8 +172,9 @@ impl Relay {
     /// A native terminal: the path and token are in its first message.
     async fn accept_raw(&self, connection: quinn::Connection) -> Result<(), AcceptError> {
         let session = web_transport_quinn::Session::raw(connection.clone());
+        let account = Account::open();
         let handshake = within(async {
-            let server = moq_net::Server::new();
+            let server = account.server();
             Ok(server.accept_request_lite(Instant::now(), session).await?)
         })
         .await?;
@@ -191,6 +195,7 @@ impl Relay {
             peer: None,
             cost: None,
             quic: Some(connection),
+            account: Some(account),
         };
         self.admit_terminal(live, handshake, grant).await
     }
@@ -240,6 +245,7 @@ impl Relay {
             peer: Some(peer.hop),
             cost: None,
             quic: Some(connection),
+            account: None,
         };
         self.run(live, None, session, driver).await;
         Ok(())

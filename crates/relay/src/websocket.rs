@@ -20,6 +20,7 @@ use tracing::debug;
 
 use crate::access::{Grant, Refusal};
 use crate::connections::{ConnectionKind, Live};
+use crate::delivery::Account;
 use crate::relay::Relay;
 use crate::server::{AcceptError, chain, within};
 use crate::wire::TERMINAL_VERSIONS;
@@ -119,10 +120,11 @@ impl Relay {
     {
         let config = config(protocol).ok_or(AcceptError::NoVersion)?;
         let frames = Frames::new(socket, IDLE, config.max_record_size);
+        let account = Account::open();
         let handshake = within(async {
             let session = qmux::Session::accept(frames, config).await?;
             let session = PollSession::new(session);
-            let server = moq_net::Server::new();
+            let server = account.server();
             Ok(server.accept_request_lite(Instant::now(), session).await?)
         })
         .await?;
@@ -133,6 +135,7 @@ impl Relay {
             peer: None,
             cost: None,
             quic: None,
+            account: Some(account),
         };
         let slot = admission.slot;
         let result = self.admit_terminal(live, handshake, admission.grant).await;

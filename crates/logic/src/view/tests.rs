@@ -1,5 +1,6 @@
 //! What a hand does to twelve cameras around a field, 30 degrees apart, in three forms.
 
+mod audience;
 mod choosing;
 mod heat;
 mod replay;

@@ -130,9 +130,11 @@ async fn pictures(view: &mut View, count: usize) -> ((u16, u16), Vec<Duration>) 
 }
 
 /// When the first camera began.
-async fn since(cloud: &Cloud, event: &AppName) -> u64 {
+/// Since when the first camera publishes, if it does.
+async fn since(cloud: &Cloud, event: &AppName) -> Option<u64> {
     let view = cloud.client.live(event).await.unwrap();
-    view.cameras[0].status.as_ref().unwrap().since_unix_ms
+    let status = view.cameras[0].status.as_ref();
+    status.map(|it| it.since_unix_ms)
 }
 
 fn camera(name: &str) -> CameraName {
@@ -202,6 +204,42 @@ async fn a_camera_in_frankfurt_is_watched_in_shanghai_in_the_form_that_is_asked_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_viewers_turn_to_is_made_ready_before_they_do() {
+    let cloud = Cloud::start(TWO_SITES, &[]).await;
+    let (event, rtmp, key) = event(&cloud).await;
+    let _north = Camera::start(&format!("{rtmp}/north/{key}"));
+    let _south = Camera::start(&format!("{rtmp}/south/{key}"));
+    on_air(&cloud, &event, 2).await;
+    let far = ticket(&cloud, &event, "tokyo").await;
+    let viewer = soon("a way in", Viewer::connect(&far, None)).await.unwrap();
+    let (north, south) = (camera("north"), camera("south"));
+    let made = async || {
+        let view = cloud.client.live(&event).await.unwrap();
+        let renditions = |at: usize| Some(view.cameras[at].status.as_ref()?.renditions.len());
+        [0, 1].map(|it| renditions(it).unwrap_or_default())
+    };
+    // To and fro: whoever is here went from north to south before.
+    for name in [&north, &south, &north] {
+        let view = viewer.watch(name, "video", MAX_AGE);
+        let mut view = soon("a camera", view).await.unwrap();
+        pictures(&mut view, 60).await;
+    }
+    let view = viewer.watch(&north, "video", MAX_AGE);
+    let mut view = soon("a camera", view).await.unwrap();
+    until("south is made ready while north is watched", async || {
+        pictures(&mut view, 10).await;
+        (made().await == [0, 1]).then_some(())
+    })
+    .await;
+    drop(view);
+    viewer.close().await;
+    until("nobody is left to turn", async || {
+        (made().await == [0, 0]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_watches_is_not_made_and_what_comes_back_is_fresh() {
     let cloud = Cloud::start(TWO_SITES, &[]).await;
     let (event, rtmp, key) = event(&cloud).await;
@@ -268,11 +306,13 @@ async fn a_key_opens_its_own_event_and_a_ticket_too() {
     // An encoder that comes back before its old connection is known to be lost takes over.
     let before = Camera::start(&format!("{rtmp}/north/{key}"));
     on_air(&cloud, &event, 1).await;
-    let since = since(&cloud, &event).await;
+    let first = since(&cloud, &event).await;
     let _camera = Camera::start(&format!("{rtmp}/north/{key}"));
     before.refused();
-    on_air(&cloud, &event, 1).await;
-    assert!(self::since(&cloud, &event).await > since);
+    until("the center knows the new one", async || {
+        (since(&cloud, &event).await > first).then_some(())
+    })
+    .await;
     let own = ticket(&cloud, &event, "berlin").await;
     let viewer = soon("a way in", Viewer::connect(&own, None)).await.unwrap();
     let north = camera("north");

@@ -91,7 +91,7 @@ fn a_chosen_camera_stays_until_the_hand_moves() {
     let t = eager.begin() + 1_000;
     eager.viewer.handle_choice(&name("c180"), eager.at(t));
     eager.drain(t);
-    eager.expect("c180/medium ~c210 ~c150");
+    eager.expect("c180/low ~c210 ~c150");
     eager.wait(t + 2_000);
     eager.expect("c180/high ~c210 ~c150");
     eager.zoom(t + 3_000, 180.0, 2.0);
