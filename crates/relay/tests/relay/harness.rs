@@ -146,13 +146,23 @@ impl Node {
         to: &Node,
         cost: tokio::sync::watch::Receiver<u64>,
     ) -> CancellationToken {
+        self.dial_at(to.address, to, cost)
+    }
+
+    /// Dials another node at an address from which the way leads to it.
+    pub(crate) fn dial_at(
+        &self,
+        address: SocketAddr,
+        to: &Node,
+        cost: tokio::sync::watch::Receiver<u64>,
+    ) -> CancellationToken {
         let tls = anybody_is_the_server()
             .with_client_auth_cert(vec![self.certificate.clone()], private(&self.key))
             .unwrap();
         let link = relay::Link {
             endpoint: self.endpoint.clone(),
             config: relay::transport::node_client_config(tls).unwrap(),
-            address: to.address,
+            address,
             server_name: "localhost".into(),
             peer: to.hop,
         };

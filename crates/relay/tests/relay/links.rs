@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use relay::publish::{Broadcast, Place, Track, TrackOptions};
@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::harness::{Client, Node, World, soon, until};
 use crate::media::{VIDEO, at};
+use crate::road::{Quality, Road};
 
 /// Frames in a group. A reader that keeps up loses none when it is moved; one that a busy machine holds
 /// up at that moment may lose a group or two.
@@ -111,6 +112,58 @@ async fn a_lost_link_is_replaced_by_the_way_around() {
         watching_over(&c, &b) > before,
         "nothing came over the third node"
     );
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_loses_its_power_is_gone_around_as_soon_as_it_is_noticed() {
+    let world = World::default();
+    let [a, b, c] = [1, 2, 3].map(|hop| world.node(hop));
+    let (_near, near) = watch::channel(1);
+    let (_far, far) = watch::channel(10);
+    let calm = Quality {
+        delay: Duration::from_millis(5),
+        bytes_per_ms: None,
+    };
+    let (to_c, to_a) = (
+        Road::to(c.address, calm).await,
+        Road::to(a.address, calm).await,
+    );
+    b.dial_at(to_c.address, &c, near.clone());
+    c.dial_at(to_a.address, &a, near);
+    b.dial(&a, far);
+    for (from, to) in [(&b, &a), (&b, &c), (&c, &a)] {
+        from.linked(to).await;
+    }
+    let publisher = Publisher::start(&a);
+    let watch = Watch::start(&b).await;
+    let over_c = async {
+        let before = watching_over(&c, &b);
+        while watching_over(&c, &b) < before + 20 {
+            watch.read(5).await;
+        }
+    };
+    soon("the way over the relay", over_c).await;
+
+    // Nobody says goodbye.
+    to_c.go_dark();
+    to_a.go_dark();
+    until("noticed", || {
+        b.relay
+            .connections()
+            .iter()
+            .all(|it| it.peer != Some(c.hop))
+    })
+    .await;
+    let noticed = Instant::now();
+    watch.read(1).await;
+    // A tenth of this on a machine that does nothing else.
+    assert!(
+        noticed.elapsed() < Duration::from_secs(1),
+        "{:?} without a frame",
+        noticed.elapsed()
+    );
+    watch.read(60).await;
     publisher.stop().await;
 }
 
