@@ -33,7 +33,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lab", &["model", "logic", "api", "mesh", "render"]),
     (
         "selvedge",
-        &["model", "logic", "api", "mesh", "center", "edge", "lab"],
+        &[
+            "model", "logic", "api", "mesh", "relay", "center", "edge", "lab",
+        ],
     ),
     ("xtask", &[]),
 ];

@@ -12,7 +12,8 @@ use crate::app::{AppView, DeployApp, Release};
 use crate::error::{ErrorBody, ErrorDetail};
 use crate::event::Event;
 use crate::live::{
-    CreateStreamKey, CreatedStreamKey, LiveView, StreamKeyView, WatchEvent, WatchTicket,
+    CreateStreamKey, CreatedStreamKey, LiveView, PublishCamera, PublishWay, StreamKeyView,
+    WatchEvent, WatchTicket,
 };
 use crate::node::{JoinToken, NodeView};
 use crate::place::Place;
@@ -177,6 +178,16 @@ impl Client {
     ) -> Result<WatchTicket, ClientError> {
         let path = format!("/v1/live/{event}/watch");
         self.send(Method::POST, &path, Some(watch)).await
+    }
+
+    /// Where to publish a camera. The token must be a stream key.
+    pub async fn publish(
+        &self,
+        event: &AppName,
+        publish: &PublishCamera,
+    ) -> Result<PublishWay, ClientError> {
+        let path = format!("/v1/live/{event}/publish");
+        self.send(Method::POST, &path, Some(publish)).await
     }
 
     /// A key that lets cameras publish.

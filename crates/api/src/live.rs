@@ -42,6 +42,11 @@ pub struct CameraInfo {
     pub kilobits_per_second: f64,
 }
 
+/// The path that opens an entry to whoever publishes a camera with this key.
+pub fn publish_path(event: &AppName, camera: &CameraName, key: &str) -> String {
+    format!("/moq?publish={key}&event={event}&camera={camera}")
+}
+
 /// Asks for a key that lets cameras publish to an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +120,34 @@ pub struct WatchTicket {
     pub round_trip_ms: f64,
     /// Cameras that publish now.
     pub on_air: Vec<CameraName>,
+}
+
+/// Asks where to publish a camera.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublishCamera {
+    /// The camera.
+    pub camera: CameraName,
+    /// Who asks.
+    #[serde(default)]
+    pub terminal: Terminal,
+    /// To this very site. Default: the best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteName>,
+    /// The entry that stopped answering, if one did: it is avoided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_entry: Option<NodeId>,
+}
+
+/// Where to publish a camera. The stream key opens it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PublishWay {
+    /// Where the publisher enters.
+    pub entry: Entry,
+    /// The broadcast to publish there.
+    pub broadcast: String,
+    /// What the center expects the round trip to the entry to be.
+    pub round_trip_ms: f64,
 }
 
 /// How an event is.

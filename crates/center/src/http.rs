@@ -83,6 +83,7 @@ pub(crate) fn router(shared: Arc<Shared>, stop: CancellationToken) -> Router {
         .route("/v1/live", get(live::list))
         .route("/v1/live/{event}", get(live::show))
         .route("/v1/live/{event}/watch", post(live::watch))
+        .route("/v1/live/{event}/publish", post(live::publish))
         .route(
             "/v1/live/{event}/keys",
             get(live::keys).post(live::create_key),

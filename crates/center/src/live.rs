@@ -5,10 +5,12 @@
 //! requests.
 
 mod keys;
+mod publish;
 mod view;
 mod watch;
 
 pub(crate) use keys::{create_key, forget_keys, keys, revoke_key};
+pub(crate) use publish::publish;
 pub(crate) use view::{view, views};
 pub(crate) use watch::watch;
 

@@ -1,16 +1,18 @@
 //! Who may do what at this node's door: terminals by their ticket, nodes by their certificate.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::SystemTime;
 
 use api::live;
 use mesh::identity::Identity;
 use mesh::token::{SessionClaims, TokenError, WatchClaims};
 use model::{Epoch, SessionId};
-use relay::{Authorize, Grant, Hop, NodePeer, Refusal, Scope};
+use relay::ingest::{Asked, Gateway};
+use relay::{Authorize, CameraGrant, Grant, Hop, NodePeer, Refusal, Scope};
 
-use crate::live::viewer_label;
+use crate::live::{Live, viewer_label};
 
 /// The names of one session's broadcasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,25 +45,64 @@ impl Paths {
 /// Checks tickets and certificates without asking the center.
 pub(crate) struct Grants {
     identity: Arc<Identity>,
+    /// Knows who may publish cameras; set once the node runs.
+    live: OnceLock<Weak<Live>>,
 }
 
 impl Grants {
     pub(crate) const fn new(identity: Arc<Identity>) -> Self {
-        Self { identity }
+        Self {
+            identity,
+            live: OnceLock::new(),
+        }
+    }
+
+    /// From now on cameras may come.
+    pub(crate) fn open(&self, live: &Arc<Live>) {
+        // A node runs once.
+        let _ = self.live.set(Arc::downgrade(live));
+    }
+
+    /// A camera with its stream key.
+    fn camera(&self, key: &str, query: &str, remote: SocketAddr) -> Result<Grant, Refusal> {
+        const UNNAMED: Refusal = Refusal(Cow::Borrowed(
+            "no camera is named: publish to /moq?publish=<stream key>&event=<event>&camera=<camera>",
+        ));
+        let named = |name| parameter(query, name).ok_or(UNNAMED);
+        let asked = Asked {
+            gateway: Gateway::Moq,
+            event: named("event")?.parse().map_err(|_| UNNAMED)?,
+            camera: named("camera")?.parse().map_err(|_| UNNAMED)?,
+            key: key.to_owned(),
+            remote: Some(remote),
+        };
+        let live = self.live.get().and_then(Weak::upgrade);
+        let live = live.ok_or(Refusal("this node is not up".into()))?;
+        tracing::info!(?asked, "MoQ publisher");
+        Ok(Grant {
+            label: format!("publisher of {}/{}", asked.event, asked.camera),
+            camera: Some(CameraGrant {
+                path: live::broadcast(&asked.event, &asked.camera),
+                admitted: live.decide(&asked)?,
+            }),
+            ..Grant::default()
+        })
     }
 }
 
 impl Authorize for Grants {
-    fn terminal(&self, path_and_query: &str, _remote: SocketAddr) -> Result<Grant, Refusal> {
+    fn terminal(&self, path_and_query: &str, remote: SocketAddr) -> Result<Grant, Refusal> {
+        if let Some(key) = parameter(path_and_query, "publish") {
+            return self.camera(key, path_and_query, remote);
+        }
         let (verifier, now) = (self.identity.verifier(), SystemTime::now());
         let refused = |error: TokenError| Refusal(error.to_string().into());
         if let Some(token) = parameter(path_and_query, "watch") {
             let claims: WatchClaims = verifier.verify(token, now).map_err(refused)?;
             return Ok(Grant {
-                publish: Vec::new(),
                 subscribe: vec![Scope::Under(live::root(&claims.event))],
                 label: viewer_label(&claims.event),
-                lifetime: None,
+                ..Grant::default()
             });
         }
         let token = parameter(path_and_query, "token").ok_or(Refusal("no token".into()))?;
@@ -71,7 +112,7 @@ impl Authorize for Grants {
             publish: vec![Scope::Under(paths.input())],
             subscribe: vec![Scope::Exactly(paths.screen())],
             label: paths.root(),
-            lifetime: None,
+            ..Grant::default()
         })
     }
 
@@ -86,7 +127,7 @@ impl Authorize for Grants {
 }
 
 /// A parameter of an address such as `/moq?token=…`.
-fn parameter<'a>(path_and_query: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn parameter<'a>(path_and_query: &'a str, name: &str) -> Option<&'a str> {
     let (_, query) = path_and_query.split_once('?')?;
     let mut parameters = query.split('&').filter_map(|it| it.split_once('='));
     parameters.find_map(|(it, value)| (it == name).then_some(value))

@@ -87,7 +87,11 @@ impl Live {
             let allowed = keys.iter().any(|it| it.hash == camera.key_hash);
             if !(known && allowed) {
                 tracing::info!(camera = %name, "a camera is cut off: its key or its event is gone");
-                camera.stop.cancel();
+                camera.end(if known {
+                    "the stream key was taken back"
+                } else {
+                    "the event has no such camera any more"
+                });
             }
         }
     }
@@ -119,7 +123,7 @@ impl Live {
 
     /// A publication that its key opens. One that is there already makes way: an encoder that lost
     /// its connection comes back before we notice.
-    fn decide(self: &Arc<Self>, asked: &Asked) -> Result<Admitted, Refusal> {
+    pub(crate) fn decide(self: &Arc<Self>, asked: &Asked) -> Result<Admitted, Refusal> {
         let mut state = self.lock();
         let event = state.events.get(&asked.event).cloned();
         let hash = hash(&asked.key);
@@ -156,14 +160,14 @@ impl Live {
             ..Limits::default()
         };
         let stop = self.shared.stop.child_token();
-        let camera = Arc::new(Camera::new(stop, hash, asked.gateway));
+        let camera = Arc::new(Camera::new(stop, sink.farewell(), hash, asked.gateway));
         let key = (asked.event.clone(), asked.camera.clone());
         let before = state.cameras.insert(key.clone(), Arc::clone(&camera));
         let (live, shared) = (Arc::clone(self), Arc::clone(&self.shared));
         let encoders = Arc::clone(&self.encoders);
         self.shared.tracker.spawn(async move {
             if let Some(before) = before {
-                before.stop.cancel();
+                before.end("another publisher took over this camera");
                 before.over.cancelled().await;
             }
             camera::run(&shared, &event, &key.1, &camera, publication, encoders).await;

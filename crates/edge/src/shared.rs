@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) identity: Arc<Identity>,
     pub(crate) certificate: TerminalCertificate,
     pub(crate) relay: Relay,
+    /// Who may do what at the relay's door.
+    pub(crate) grants: Arc<Grants>,
     pub(crate) capacity: Resources,
     pub(crate) lacks: Vec<String>,
     pub(crate) metrics: Metrics,
@@ -75,10 +77,12 @@ impl Shared {
         runtime::sweep::clear(&run_dir).await.map_err(directory)?;
 
         let stop = CancellationToken::new();
+        let grants = Arc::new(Grants::new(Arc::clone(&identity)));
+        let authorize = Arc::clone(&grants);
         let relay = Relay::new(
             RelayConfig {
                 hop: Hop::try_from(node_id.0).expect("node ids are hops: 1 to 2^62 - 1"),
-                authorize: Arc::new(Grants::new(Arc::clone(&identity))),
+                authorize,
                 connections_max: CONNECTIONS_MAX,
             },
             tracker.clone(),
@@ -89,6 +93,7 @@ impl Shared {
             node_id,
             certificate,
             relay,
+            grants,
             capacity: config.capacity.unwrap_or_else(machine::capacity),
             lacks: machine::lacks(),
             metrics: Metrics::default(),

@@ -5,7 +5,7 @@
 //! | link to the center | center certificate | node certificate |
 //! | joining | center certificate, authority pinned by fingerprint | nothing |
 //! | media between nodes | node certificate of the expected id | node certificate |
-//! | terminal | terminal certificate | nothing |
+//! | terminal | terminal certificate, pinned by hash if self-signed | nothing |
 //!
 //! **Invariant:** no session is resumed: a resumed one would not look at certificates again, and
 //! they live for a day only.
@@ -25,7 +25,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 
-use self::verify::{ClientVerifier, PinnedCenter, ServerVerifier};
+use self::verify::{ClientVerifier, PinnedCenter, PinnedEntry, ServerVerifier};
 use crate::alpn;
 use crate::certificate::{self, Content, Fingerprint};
 use crate::credentials::Credentials;
@@ -84,6 +84,37 @@ pub fn relay_client(
 /// server certificate. `None` for terminals and for the center.
 pub fn peer_node_id(connection: &quinn::Connection) -> Option<NodeId> {
     peer_content(connection)?.subject.node_id()
+}
+
+/// To a node's entry as a terminal that is no browser: shows nothing. `pin` is the SHA-256 of the
+/// entry's certificate in hexadecimal, for one that is self-signed; without it the entry's name must
+/// be one that this system trusts. The protocol is up to the caller.
+pub fn entry_client(pin: Option<&str>) -> Result<ClientConfig, EntryClientError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous();
+    let verifier: Arc<dyn rustls::client::danger::ServerCertVerifier> = match pin {
+        Some(pin) => Arc::new(PinnedEntry::new(
+            Fingerprint::from_hex(pin).ok_or(EntryClientError::Pin)?,
+        )),
+        None => Arc::new(rustls_platform_verifier::Verifier::new(provider())?),
+    };
+    let mut config = builder
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// Why an entry cannot be dialled.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryClientError {
+    /// What should be the hash of a certificate is none.
+    #[error("the certificate's hash is not 64 hexadecimal digits")]
+    Pin,
+    /// This system's certificates cannot be used.
+    #[error("set up tls")]
+    Tls(#[from] rustls::Error),
 }
 
 pub(crate) fn link_server(credentials: &Credentials) -> Result<ServerConfig, rustls::Error> {

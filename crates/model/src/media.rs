@@ -36,6 +36,18 @@ pub struct AudioConfig {
     pub description: Vec<u8>,
 }
 
+/// What a publication consists of, as its publisher says it; whoever reads it believes the pictures
+/// and sounds themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coding {
+    /// How the picture is coded, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<VideoConfig>,
+    /// How the sound is coded, if there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<AudioConfig>,
+}
+
 /// The longest description, in bytes. They are 2 to 7 for every profile that is in use.
 pub const DESCRIPTION_MAX: usize = 64;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use moq_net::{Pattern, Patterns};
 
+use crate::ingest::Admitted;
 use crate::wire::Hop;
 
 /// Decides on every connection before it sees or says anything.
@@ -40,6 +41,18 @@ pub struct Grant {
     pub label: String,
     /// The connection is closed after this long, if set.
     pub lifetime: Option<Duration>,
+    /// The camera that it publishes, if it does. Then nothing else is granted.
+    pub camera: Option<CameraGrant>,
+}
+
+/// A camera that a terminal may publish: one broadcast, which no table shows. This node alone reads
+/// it, and gives out what passes the limits.
+#[derive(Clone, Debug)]
+pub struct CameraGrant {
+    /// The broadcast that it publishes, and the only one that is looked at.
+    pub path: String,
+    /// Where its pictures and sounds go, and what they may be.
+    pub admitted: Admitted,
 }
 
 /// A node whose identity has been established.

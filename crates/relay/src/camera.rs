@@ -125,7 +125,8 @@ pub struct Camera {
     video: Track,
     audio: Track,
     info: Track,
-    clock: MediaClock,
+    /// Puts timestamps on our wall clock; without it they stay as they came.
+    clock: Option<MediaClock>,
     meter: Meter,
     told: Told,
     /// No picture is written before the next keyframe.
@@ -136,14 +137,27 @@ pub struct Camera {
 }
 
 impl Camera {
-    /// Adds the tracks to a broadcast.
+    /// Adds the tracks to a broadcast, with timestamps on our wall clock.
     pub fn new(broadcast: &Broadcast, keep: Duration) -> Result<Self, PublishError> {
+        Self::open(broadcast, keep, Some(MediaClock::default()))
+    }
+
+    /// Adds the tracks to a broadcast, with timestamps as they came: whoever reads it has the clock.
+    pub fn as_published(broadcast: &Broadcast, keep: Duration) -> Result<Self, PublishError> {
+        Self::open(broadcast, keep, None)
+    }
+
+    fn open(
+        broadcast: &Broadcast,
+        keep: Duration,
+        clock: Option<MediaClock>,
+    ) -> Result<Self, PublishError> {
         let track = |name, priority| broadcast.track(name, TrackOptions { priority, keep });
         Ok(Self {
             video: track(VIDEO_TRACK, crate::priority::VIDEO)?,
             audio: track(AUDIO_TRACK, crate::priority::AUDIO)?,
             info: track(INFO_TRACK, crate::priority::CURSOR)?,
-            clock: MediaClock::default(),
+            clock,
             meter: Meter::default(),
             told: Told::default(),
             waiting: true,
@@ -183,7 +197,11 @@ impl Camera {
     pub fn told(&self, now: Duration) -> Told {
         Told {
             figures: self.meter.figures(now),
-            clock: self.clock.estimate(),
+            clock: self
+                .clock
+                .as_ref()
+                .map(MediaClock::estimate)
+                .unwrap_or_default(),
             ..self.told.clone()
         }
     }
@@ -221,7 +239,7 @@ impl Camera {
         if keyframe {
             self.correction = correction;
         }
-        let mapped = self.correction.apply(self.clock.handle(timestamp, now));
+        let mapped = self.mapped(timestamp, now);
         if self.waiting && !keyframe {
             return Ok(());
         }
@@ -242,6 +260,14 @@ impl Camera {
         }
     }
 
+    fn mapped(&mut self, timestamp: Duration, now: Duration) -> Duration {
+        let mapped = match &mut self.clock {
+            Some(clock) => clock.handle(timestamp, now),
+            None => timestamp,
+        };
+        self.correction.apply(mapped)
+    }
+
     fn sound(
         &mut self,
         sample: Sample,
@@ -258,9 +284,7 @@ impl Camera {
             // With pictures it changes with them: both at once, or they would come apart.
             self.correction = correction;
         }
-        let mapped = self
-            .correction
-            .apply(self.clock.handle(sample.timestamp, now));
+        let mapped = self.mapped(sample.timestamp, now);
         let place = if began.is_some() {
             Place::SameGroup
         } else {

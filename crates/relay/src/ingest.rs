@@ -12,6 +12,7 @@ mod flv;
 mod fuzz;
 pub(crate) mod gate;
 pub mod input;
+pub(crate) mod moq;
 mod mp4;
 pub mod rtmp;
 pub mod srt;
@@ -42,6 +43,8 @@ pub enum Gateway {
     Srt,
     /// WebRTC: OBS and browsers.
     Whip,
+    /// Media over QUIC: `selvedge live publish`, and publishers of people's own.
+    Moq,
     /// Standard input: whatever writes MPEG-TS or fragmented MP4.
     Input,
 }
@@ -52,6 +55,7 @@ impl fmt::Display for Gateway {
             Self::Rtmp => "RTMP",
             Self::Srt => "SRT",
             Self::Whip => "WHIP",
+            Self::Moq => "MoQ",
             Self::Input => "standard input",
         })
     }
@@ -93,7 +97,7 @@ impl fmt::Debug for Asked {
 }
 
 /// A publication that may go on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Admitted {
     /// Where it goes. Dropping the other end ends the publication.
     pub sink: Sink,

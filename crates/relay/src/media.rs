@@ -14,11 +14,13 @@
 //!   sound, unwrapped, from wherever it likes to start;
 //! - [`Published::Ended`] is the last thing and always comes, unless the receiver went first.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::access::Refusal;
 pub use model::media::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
 
 /// The largest picture or packet of sound, in bytes. An IDR of 4K at 50 Mbit/s is below a third.
@@ -94,7 +96,23 @@ pub enum Ended {
 
 /// The way into a publication. Waits while the taker is behind.
 #[derive(Clone, Debug)]
-pub struct Sink(mpsc::Sender<Published>);
+pub struct Sink {
+    samples: mpsc::Sender<Published>,
+    farewell: Farewell,
+}
+
+/// Lets whoever ends a publication say why, in words for the tool's user, before it lets go. What is
+/// said first counts.
+#[derive(Clone, Debug, Default)]
+pub struct Farewell(Arc<OnceLock<Refusal>>);
+
+impl Farewell {
+    /// Says why the publication is not taken any more.
+    pub fn say(&self, why: Refusal) {
+        // Somebody else was first.
+        let _ = self.0.set(why);
+    }
+}
 
 /// Nobody takes the publication any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,19 +122,34 @@ pub struct Untaken;
 /// Creates a publication's two ends.
 pub fn publication() -> (Sink, Publication) {
     let (tx, rx) = mpsc::channel(QUEUE);
-    (Sink(tx), Publication(rx))
+    let sink = Sink {
+        samples: tx,
+        farewell: Farewell::default(),
+    };
+    (sink, Publication(rx))
 }
 
 impl Sink {
     /// Hands on what happened. Waits while the taker is behind. Safe to drop: then it has not
     /// happened.
     pub async fn send(&self, published: Published) -> Result<(), Untaken> {
-        self.0.send(published).await.map_err(|_| Untaken)
+        self.samples.send(published).await.map_err(|_| Untaken)
     }
 
     /// Waits until nobody takes the publication.
     pub async fn closed(&self) {
-        self.0.closed().await;
+        self.samples.closed().await;
+    }
+
+    /// For whoever may end the publication.
+    pub fn farewell(&self) -> Farewell {
+        self.farewell.clone()
+    }
+
+    /// Why nobody takes it any more, as far as that was said.
+    pub fn why(&self) -> Refusal {
+        let said = self.farewell.0.get().cloned();
+        said.unwrap_or(Refusal("this camera is no longer taken".into()))
     }
 }
 

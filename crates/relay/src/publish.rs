@@ -70,15 +70,7 @@ pub struct TrackOptions {
 impl Relay {
     /// Creates a broadcast. Nobody sees it before [`Broadcast::announce`].
     pub fn publish(&self, path: &str) -> Result<Broadcast, PublishError> {
-        let created = self.inner.origin.create_broadcast(path);
-        let producer = created.map_err(|source| PublishError::Broadcast {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Broadcast {
-            producer,
-            path: path.to_owned(),
-        })
+        Broadcast::create(&self.inner.origin, path)
     }
 }
 
@@ -89,6 +81,18 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
+    pub(crate) fn create(table: &origin::Producer, path: &str) -> Result<Self, PublishError> {
+        let created = table.create_broadcast(path);
+        let producer = created.map_err(|source| PublishError::Broadcast {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            producer,
+            path: path.to_owned(),
+        })
+    }
+
     /// Its path.
     pub fn path(&self) -> &str {
         &self.path

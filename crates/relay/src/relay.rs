@@ -24,7 +24,7 @@ const CACHE_CAPACITY: u64 = 256 << 20;
 const CACHE_EXPIRY: Duration = Duration::from_secs(30);
 
 /// A session that is told to close gets this long to say goodbye.
-const CLOSE_MAX: Duration = Duration::from_secs(1);
+pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// Nodes between a publisher and a watcher. More is a loop or a mistake.
 const HOPS_MAX: origin::HopLimit = match origin::HopLimit::new(8) {

@@ -51,6 +51,8 @@ pub(crate) enum AcceptError {
     NoVersion,
     #[error("peer takes no datagrams")]
     NoDatagrams,
+    #[error("the camera's path is none")]
+    NoPath,
     #[error("peer declares another hop than its certificate has")]
     WrongHop,
 }
@@ -149,11 +151,12 @@ impl Relay {
             .find(|ours| request.protocols.iter().any(|theirs| theirs == ours))
             .ok_or(AcceptError::NoVersion)?;
         let account = Account::open();
-        let handshake = within(async {
+        let (session, handshake) = within(async {
             let response = ConnectResponse::OK.with_protocol(version);
             let session = request.respond(response).await?;
             let server = account.server();
-            Ok(server.accept_request_lite(Instant::now(), session).await?)
+            let accepting = server.accept_request_lite(Instant::now(), session.clone());
+            Ok((session, accepting.await?))
         })
         .await?;
         connection.set_send_window(TERMINAL_SEND_WINDOW);
@@ -166,7 +169,7 @@ impl Relay {
             quic: Some(connection),
             account: Some(account),
         };
-        self.admit_terminal(live, handshake, grant).await
+        self.admit_terminal(live, session, handshake, grant).await
     }
 
     /// A native terminal: the path and token are in its first message.
@@ -175,7 +178,8 @@ impl Relay {
         let account = Account::open();
         let handshake = within(async {
             let server = account.server();
-            Ok(server.accept_request_lite(Instant::now(), session).await?)
+            let accepting = server.accept_request_lite(Instant::now(), session.clone());
+            Ok(accepting.await?)
         })
         .await?;
         let remote = connection.remote_address();
@@ -197,16 +201,20 @@ impl Relay {
             quic: Some(connection),
             account: Some(account),
         };
-        self.admit_terminal(live, handshake, grant).await
+        self.admit_terminal(live, session, handshake, grant).await
     }
 
     /// Starts a terminal's session with exactly what the grant names, and runs it.
     pub(crate) async fn admit_terminal<S: transport::poll::Session>(
         &self,
         live: Live,
+        transport: S,
         mut handshake: Handshake<S>,
         grant: Grant,
     ) -> Result<(), AcceptError> {
+        if let Some(camera) = grant.camera {
+            return self.admit_camera(live, transport, handshake, camera).await;
+        }
         if let Some(publish) = patterns(&grant.publish) {
             handshake = handshake.with_subscriber(self.inner.origin.scope("", &publish)?);
         }

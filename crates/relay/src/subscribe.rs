@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use moq_net::{Pattern, Patterns, announce, group, track};
+use moq_net::{Pattern, Patterns, announce, group, origin, track};
 
 use crate::relay::Relay;
 
@@ -79,23 +79,8 @@ impl Relay {
         track: &str,
         preferences: Preferences,
     ) -> Result<Subscription, SubscribeError> {
-        let failed = |source| SubscribeError::Track {
-            path: path.to_owned(),
-            track: track.to_owned(),
-            source,
-        };
-        let wanted = track::Subscription::default()
-            .with_priority(preferences.priority)
-            .with_max_age(preferences.max_age);
         let table = self.inner.origin.consume();
-        let broadcast = table.routed_broadcast(path).await.map_err(failed)?;
-        let subscribed = broadcast.track(track).map_err(failed)?.subscribe(wanted);
-        let groups = subscribed.await.map_err(failed)?.ordered();
-        Ok(Subscription {
-            groups,
-            open: None,
-            skipped: 0,
-        })
+        Subscription::open(&table, path, track, preferences).await
     }
 }
 
@@ -134,6 +119,30 @@ struct OpenGroup {
 }
 
 impl Subscription {
+    pub(crate) async fn open(
+        table: &origin::Consumer,
+        path: &str,
+        track: &str,
+        preferences: Preferences,
+    ) -> Result<Self, SubscribeError> {
+        let failed = |source| SubscribeError::Track {
+            path: path.to_owned(),
+            track: track.to_owned(),
+            source,
+        };
+        let wanted = track::Subscription::default()
+            .with_priority(preferences.priority)
+            .with_max_age(preferences.max_age);
+        let broadcast = table.routed_broadcast(path).await.map_err(failed)?;
+        let subscribed = broadcast.track(track).map_err(failed)?.subscribe(wanted);
+        let groups = subscribed.await.map_err(failed)?.ordered();
+        Ok(Self {
+            groups,
+            open: None,
+            skipped: 0,
+        })
+    }
+
     /// The next frame, in order; `None` when the track is complete. A group that broke off or grew
     /// too old is left for the next one. Safe to drop and call again.
     pub async fn next(&mut self) -> Result<Option<Frame>, SubscribeError> {

@@ -16,6 +16,13 @@ const TERMINAL_IDLE: Duration = Duration::from_secs(10);
 /// Four keep-alives within the idle time: three may be lost.
 const TERMINAL_KEEP_ALIVE: Duration = Duration::from_millis(2_500);
 
+/// A node that says nothing for this long to somebody who sends it pictures is gone, and another
+/// should have them. Its answers come with every round trip.
+const PUBLISHER_IDLE: Duration = Duration::from_secs(4);
+
+/// Three keep-alives within the idle time.
+const PUBLISHER_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
 /// A node that has been silent this long is gone: the mesh below reroutes within 0.5 s, so what is
 /// still silent then is dead.
 const NODE_IDLE: Duration = Duration::from_millis(1_500);
@@ -90,6 +97,17 @@ pub fn node_client_config(
     let crypto = QuicClientConfig::try_from(tls).map_err(UnusableTls)?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport(NODE_IDLE, NODE_KEEP_ALIVE)));
+    Ok(config)
+}
+
+/// Settings to enter a node's door with as a terminal that is no browser. `tls` verifies the node.
+pub(crate) fn terminal_client_config(
+    mut tls: rustls::ClientConfig,
+) -> Result<quinn::ClientConfig, UnusableTls> {
+    tls.alpn_protocols = TERMINAL_VERSIONS.map(|it| it.as_bytes().to_vec()).to_vec();
+    let crypto = QuicClientConfig::try_from(tls).map_err(UnusableTls)?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport(PUBLISHER_IDLE, PUBLISHER_KEEP_ALIVE)));
     Ok(config)
 }
 

@@ -121,11 +121,12 @@ impl Relay {
         let config = config(protocol).ok_or(AcceptError::NoVersion)?;
         let frames = Frames::new(socket, IDLE, config.max_record_size);
         let account = Account::open();
-        let handshake = within(async {
+        let (session, handshake) = within(async {
             let session = qmux::Session::accept(frames, config).await?;
             let session = PollSession::new(session);
             let server = account.server();
-            Ok(server.accept_request_lite(Instant::now(), session).await?)
+            let accepting = server.accept_request_lite(Instant::now(), session.clone());
+            Ok((session, accepting.await?))
         })
         .await?;
         let live = Live {
@@ -138,7 +139,9 @@ impl Relay {
             account: Some(account),
         };
         let slot = admission.slot;
-        let result = self.admit_terminal(live, handshake, admission.grant).await;
+        let result = self
+            .admit_terminal(live, session, handshake, admission.grant)
+            .await;
         drop(slot);
         result
     }

@@ -16,6 +16,7 @@ mod completion;
 mod explain;
 mod live;
 mod node;
+mod place;
 mod session;
 mod site;
 mod status;
@@ -87,7 +88,8 @@ impl Cli {
             Command::Site(command) => ask(command.run(output)),
             Command::Node(command) => ask(command.run(output)),
             Command::Session(command) => ask(command.run(output)),
-            Command::Live(command) => ask(command.run(output)),
+            Command::Live(live::LiveCommand::Publish(args)) => args.run(output),
+            Command::Live(live::LiveCommand::Ask(command)) => ask(command.run(output)),
             Command::Status(args) => ask(status::run(args, output)),
             Command::Explain(args) => ask(args.run(output)),
             Command::Completion(args) => args.run(),

@@ -30,6 +30,9 @@ pub(super) enum Caller {
 /// Holds the administrator's token.
 pub(super) struct Administrator;
 
+/// Holds what may be a stream key.
+pub(super) struct StreamKey(pub(super) String);
+
 impl FromRequestParts<Api> for Caller {
     type Rejection = Refusal;
 
@@ -58,6 +61,18 @@ impl FromRequestParts<Api> for Administrator {
             Caller::Administrator => Ok(Self),
             Caller::Bearer(_) => Err(wrong_token()),
             Caller::Anybody => Err(no_token()),
+        }
+    }
+}
+
+impl FromRequestParts<Api> for StreamKey {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Refusal> {
+        match Caller::from_request_parts(parts, api).await? {
+            Caller::Bearer(key) => Ok(Self(key)),
+            Caller::Administrator => Err(no_stream_key("this is the administrator's token")),
+            Caller::Anybody => Err(no_stream_key("this needs a stream key")),
         }
     }
 }
@@ -106,6 +121,12 @@ impl Caller {
 fn no_token() -> Refusal {
     Refusal::new(ErrorCode::Unauthorized, "this needs a token")
         .hint("send `authorization: Bearer <token>`; the administrator's is in admin.token in the center's data directory")
+}
+
+fn no_stream_key(message: &str) -> Refusal {
+    Refusal::new(ErrorCode::Unauthorized, message).hint(
+        "send `authorization: Bearer <stream key>`; `selvedge live key create <event>` makes one",
+    )
 }
 
 fn wrong_token() -> Refusal {

@@ -1,7 +1,8 @@
 //! `/v1/live`
 
 use api::live::{
-    CreateStreamKey, CreatedStreamKey, LiveView, StreamKeyView, WatchEvent, WatchTicket,
+    CreateStreamKey, CreatedStreamKey, LiveView, PublishCamera, PublishWay, StreamKeyView,
+    WatchEvent, WatchTicket,
 };
 use api::{ErrorBody, Page};
 use axum::Json;
@@ -11,7 +12,7 @@ use model::AppName;
 
 use super::Api;
 use super::answer::{Answer, Body, Segment, page};
-use super::auth::{Administrator, Caller};
+use super::auth::{Administrator, Caller, StreamKey};
 use crate::error::Refusal;
 use crate::live;
 
@@ -52,6 +53,22 @@ pub(super) async fn watch(
 ) -> Answer<WatchTicket> {
     caller.may_use(&api.shared, &event)?;
     live::watch(&api.shared, &event, &body).map(Json)
+}
+
+/// Where to publish a camera by a media session. The token is a stream key of the event.
+#[utoipa::path(post, path = "/v1/live/{event}/publish", tag = "terminals", security(("stream_key" = [])), params(("event" = AppName, Path)), request_body = PublishCamera, responses(
+    (status = 200, body = PublishWay),
+    (status = 401, body = ErrorBody),
+    (status = 404, body = ErrorBody),
+    (status = 503, body = ErrorBody),
+))]
+pub(super) async fn publish(
+    State(api): State<Api>,
+    StreamKey(key): StreamKey,
+    Segment(event): Segment<AppName>,
+    Body(body): Body<PublishCamera>,
+) -> Answer<PublishWay> {
+    live::publish(&api.shared, &event, &key, &body).map(Json)
 }
 
 /// Makes a key that lets cameras publish. Its secret is told once.

@@ -25,7 +25,8 @@ use super::{apps, events, health, live, nodes, places, sessions, sites, status};
         sessions::discover, sessions::create, sessions::list, sessions::show,
         sessions::explain, sessions::logs, sessions::renew, sessions::relocate,
         sessions::close,
-        live::list, live::show, live::watch, live::create_key, live::keys, live::revoke_key,
+        live::list, live::show, live::watch, live::publish, live::create_key, live::keys,
+        live::revoke_key,
     ),
     modifiers(&Security),
 )]
@@ -43,6 +44,7 @@ impl Modify for Security {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", bearer("The administrator's token."));
         components.add_security_scheme("session_key", bearer("The key of this very session."));
+        components.add_security_scheme("stream_key", bearer("A stream key of this very event."));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use api::ErrorCode;
-use api::live::{CreateStreamKey, WatchEvent};
+use api::live::{CreateStreamKey, PublishCamera, WatchEvent};
 use mesh::token::{SessionClaims, TokenError, WatchClaims};
 use model::AppName;
 
@@ -151,6 +151,56 @@ async fn a_viewer_enters_near_and_its_ticket_opens_no_session() {
     };
     let ticket = center.stranger().watch(&arena, &elsewhere).await.unwrap();
     assert_ne!(ticket.entry.node, shanghai.id());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_the_key_is_told_where_to_publish_and_nobody_else() {
+    let center = TestCenter::start().await;
+    let [frankfurt, shanghai, _] = &center.cloud().await;
+    center.deploy(ARENA).await;
+    let arena = arena();
+    let key = CreateStreamKey {
+        camera: Some("north".parse().unwrap()),
+        ..CreateStreamKey::default()
+    };
+    let key = center.client().create_stream_key(&arena, &key).await;
+    let key = center.stranger().with_token(key.unwrap().key);
+    let north = PublishCamera {
+        camera: "north".parse().unwrap(),
+        terminal: terminal(&[(frankfurt, 200), (shanghai, 8)]),
+        site: None,
+        lost_entry: None,
+    };
+    let way = key.publish(&arena, &north).await.unwrap();
+    assert_eq!(way.entry.node, shanghai.id());
+    assert_eq!(way.broadcast, "live/arena/north");
+    let lost = PublishCamera {
+        lost_entry: Some(shanghai.id()),
+        ..north.clone()
+    };
+    let way = key.publish(&arena, &lost).await.unwrap();
+    assert_ne!(way.entry.node, shanghai.id());
+    let there = PublishCamera {
+        site: Some("frankfurt".parse().unwrap()),
+        ..north.clone()
+    };
+    let way = key.publish(&arena, &there).await.unwrap();
+    assert_eq!(way.entry.node, frankfurt.id());
+
+    let south = PublishCamera {
+        camera: "south".parse().unwrap(),
+        ..north.clone()
+    };
+    let nothing: AppName = "nothing".parse().unwrap();
+    for (client, event, ask) in [
+        (&key, &arena, &south),
+        (&key, &nothing, &north),
+        (&center.stranger().with_token("guess"), &arena, &north),
+        (&center.stranger(), &arena, &north),
+        (&center.client(), &arena, &north),
+    ] {
+        assert_eq!(code(client.publish(event, ask).await), ErrorCode::Unauthorized);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use logic::mediaclock::Offset;
 use model::manifest::Live as Event;
 use model::{CameraName, RenditionName};
+use relay::Refusal;
 use relay::camera::{Carry, Told};
 use relay::ingest::Gateway;
-use relay::media::Publication;
+use relay::media::{Farewell, Publication};
 use relay::publish::PublishError;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,8 @@ pub(super) struct Camera {
     pub(super) stop: CancellationToken,
     /// It has ended: its broadcast is gone, and another can have its name.
     pub(super) over: CancellationToken,
+    /// Says why.
+    farewell: Farewell,
     /// The hash of the key that opened it.
     pub(super) key_hash: String,
     gateway: Gateway,
@@ -39,18 +42,30 @@ pub(super) struct Camera {
 }
 
 impl Camera {
-    pub(super) fn new(stop: CancellationToken, key_hash: String, gateway: Gateway) -> Self {
+    pub(super) fn new(
+        stop: CancellationToken,
+        farewell: Farewell,
+        key_hash: String,
+        gateway: Gateway,
+    ) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let since = now.unwrap_or_default().as_millis();
         Self {
             stop,
             over: CancellationToken::new(),
+            farewell,
             key_hash,
             gateway,
             since_unix_ms: u64::try_from(since).unwrap_or(u64::MAX),
             told: watch::Sender::default(),
             made: watch::Sender::default(),
         }
+    }
+
+    /// Ends it, in words for its owner.
+    pub(super) fn end(&self, why: &'static str) {
+        self.farewell.say(Refusal(why.into()));
+        self.stop.cancel();
     }
 
     /// How it is, for people.

@@ -150,6 +150,41 @@ impl ServerCertVerifier for PinnedCenter {
     checks_signatures!();
 }
 
+/// Accepts the one certificate of an entry whose hash the center told.
+#[derive(Debug)]
+pub(super) struct PinnedEntry {
+    certificate: Fingerprint,
+    provider: Arc<CryptoProvider>,
+}
+
+impl PinnedEntry {
+    pub(super) fn new(certificate: Fingerprint) -> Self {
+        Self {
+            certificate,
+            provider: provider(),
+        }
+    }
+}
+
+impl ServerCertVerifier for PinnedEntry {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if Fingerprint::of(certificate) == self.certificate {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::UnknownIssuer.into())
+        }
+    }
+
+    checks_signatures!();
+}
+
 /// Accepts nodes that our authority has signed, and anonymous clients: which of the two a
 /// protocol admits is decided after the handshake, when it is known.
 pub(super) struct ClientVerifier {

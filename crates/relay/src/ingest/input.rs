@@ -15,16 +15,26 @@ use crate::media::{Ended, Published, Sink};
 /// Read at once.
 const BUFFER: usize = 64 * 1024;
 
-/// Takes what comes until it ends. As fast as it comes: whoever reads a file paces it. Says how it
+/// What a stream of bytes is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// MPEG-TS.
+    Ts,
+    /// Fragmented MP4.
+    Mp4,
+}
+
+/// Takes what comes until it ends. It is told by how it begins what it is, unless that is known. As fast as it comes: whoever reads a file paces it. Says how it
 /// ended; the publication has been told too.
 pub async fn read(
     input: impl AsyncRead + Unpin,
+    format: Option<Format>,
     admitted: Admitted,
     stop: CancellationToken,
 ) -> Ended {
     let Admitted { sink, limits } = admitted;
     let ended = tokio::select! {
-        ended = take(input, &sink, limits) => ended,
+        ended = take(input, format, &sink, limits) => ended,
         () = sink.closed() => Ended::Refused("this camera is no longer taken".to_owned()),
         () = stop.cancelled() => Ended::Done,
     };
@@ -33,7 +43,12 @@ pub async fn read(
     ended
 }
 
-async fn take(mut input: impl AsyncRead + Unpin, sink: &Sink, limits: Limits) -> Ended {
+async fn take(
+    mut input: impl AsyncRead + Unpin,
+    format: Option<Format>,
+    sink: &Sink,
+    limits: Limits,
+) -> Ended {
     let mut buffer = vec![0; BUFFER];
     let mut filled = 0;
     // Enough to know what it is.
@@ -44,7 +59,12 @@ async fn take(mut input: impl AsyncRead + Unpin, sink: &Sink, limits: Limits) ->
             Err(error) => return Ended::Broken(error.to_string()),
         }
     }
-    let mut container = match Container::of(&buffer[..filled], limits) {
+    let container = match format {
+        Some(Format::Ts) => Ok(Container::Ts(Box::new(Ts::new(limits)))),
+        Some(Format::Mp4) => Ok(Container::Mp4(Box::new(Mp4::new(limits)))),
+        None => Container::of(&buffer[..filled], limits),
+    };
+    let mut container = match container {
         Ok(container) => container,
         Err(refusal) => return Ended::Refused(refusal.0.into_owned()),
     };

@@ -8,5 +8,6 @@
 mod camera;
 mod harness;
 mod input;
+mod moq;
 mod rtmp;
 mod srt;

@@ -66,6 +66,7 @@ impl Authorize for Rules {
             subscribe: vec![Scope::Exactly(format!("s/{session}/1/screen"))],
             label: format!("session {session}"),
             lifetime: path.contains("short").then_some(Duration::from_millis(200)),
+            camera: None,
         })
     }
 

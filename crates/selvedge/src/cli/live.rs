@@ -1,5 +1,8 @@
 //! `selvedge live`.
 
+mod publish;
+mod teller;
+
 use api::Page;
 use api::live::{
     CameraStatus, CameraView, CreateStreamKey, CreatedStreamKey, LiveView, StreamKeyView,
@@ -13,6 +16,14 @@ use crate::output::{Output, Table, ago, milliseconds, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LiveCommand {
+    /// Publish standard input as a camera
+    Publish(publish::PublishArgs),
+    #[command(flatten)]
+    Ask(AskCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AskCommand {
     /// Show the cameras of an event, or of all events
     Status {
         /// The event
@@ -80,7 +91,7 @@ struct Way {
     address: String,
 }
 
-impl LiveCommand {
+impl AskCommand {
     pub(super) async fn run(self, output: Output) -> anyhow::Result<()> {
         match self {
             Self::Status { event, client } => {

@@ -1,18 +1,15 @@
 //! `selvedge session`.
 
-use anyhow::bail;
 use api::Page;
-use api::client::Client;
-use api::place::Place;
 use api::session::{MoveSession, Outcome, Renewed, SessionLogs, SessionState, SessionView};
 use clap::{Args, Subcommand, ValueEnum};
 use model::manifest::OnMove;
-use model::{SessionId, SiteName, Terminal, document};
+use model::{SessionId, SiteName};
 use serde::Serialize;
 
 use super::ListArgs;
 use super::client::ClientArgs;
-use crate::exit::{Ending, Told};
+use super::place::terminal_in;
 use crate::output::{Facts, Output, Table, ago, milliseconds, percent, say};
 
 #[derive(Debug, Subcommand)]
@@ -112,30 +109,6 @@ async fn relocate(args: MoveArgs, output: Output) -> anyhow::Result<()> {
     };
     let renewed = client.move_session(args.session, &to).await?;
     output.data(&renewed, moved)
-}
-
-/// A terminal in one of the center's places, by name or access network.
-async fn terminal_in(client: &Client, wanted: &str) -> anyhow::Result<Terminal> {
-    let places = client.places().await?.items;
-    let is = |place: &&Place| {
-        let network = place.network.as_str();
-        place.name.to_lowercase() == wanted.to_lowercase()
-            || network == wanted
-            || network.rsplit(':').next() == Some(wanted)
-    };
-    let Some(place) = places.iter().find(is) else {
-        let names = places.iter().map(|it| it.name.as_str());
-        let told = Told::new(Ending::Usage, format!("no place is called `{wanted}`"));
-        match document::nearest(wanted, names) {
-            Some(near) => bail!(told.hint(format!("did you mean {near}?"))),
-            None => bail!(told),
-        }
-    };
-    Ok(Terminal {
-        position: Some(place.position),
-        network: Some(place.network.clone()),
-        round_trips: Vec::new(),
-    })
 }
 
 fn list(sessions: &Page<SessionView>) -> String {

@@ -8,4 +8,5 @@ mod faults;
 mod links;
 mod live;
 mod play;
+mod publish;
 mod support;

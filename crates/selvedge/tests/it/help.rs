@@ -30,6 +30,7 @@ const COMMANDS: &[&str] = &[
     "session move",
     "session close",
     "live",
+    "live publish",
     "live status",
     "live key",
     "live key create",

@@ -22,6 +22,7 @@ const TURNED_DOWN_MAX: Duration = Duration::from_secs(1);
 /// A connection with a ticket that is good, used for anything.
 pub(crate) struct Stranger {
     mine: origin::Producer,
+    found: origin::Producer,
     _session: moq_net::Session,
 }
 
@@ -33,21 +34,35 @@ pub(crate) struct Claim {
 
 impl Stranger {
     pub(crate) async fn enter(ticket: &Ticket) -> Self {
-        let address = ticket.entry.address.parse().unwrap();
+        let path = format!("/moq?token={}", ticket.token);
+        Self::enter_by(&ticket.entry.address, &path).await
+    }
+
+    /// Enters with whatever opens the door.
+    pub(crate) async fn enter_by(address: &str, path: &str) -> Self {
+        let address = address.parse().unwrap();
         let quic = soon("quic", dial(address, b"moq-lite-06")).await.unwrap();
         let (mine, found) = (table(), table());
         let client = moq_net::Client::new()
             .with_publisher(&mine)
-            .with_subscriber(found)
-            .with_path(format!("/moq?token={}", ticket.token));
+            .with_subscriber(found.clone())
+            .with_path(path);
         let session = web_transport_quinn::Session::raw(quic);
         let connecting = client.connect_lite(Instant::now(), session);
         let (session, driver) = soon("a media session", connecting).await.unwrap();
         TaskTracker::new().spawn(moq_net::time::run(driver));
         Self {
             mine,
+            found,
             _session: session,
         }
+    }
+
+    /// Whether the door keeps a broadcast that is there from this stranger.
+    pub(crate) async fn cannot_see(&self, path: &str) -> bool {
+        let asked = self.found.consume().request_broadcast(path);
+        let asked = tokio::time::timeout(Duration::from_secs(2), asked).await;
+        !matches!(asked, Ok(Ok(_)))
     }
 
     /// Publishes a broadcast with this track in it.
