@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::publish::{Broadcast, PublishError};
 use crate::relay::CLOSE_MAX;
-use crate::transport::{NODE_SEND_WINDOW, UnusableTls, terminal_client_config};
+use crate::transport::{TERMINAL_SEND_WINDOW, UnusableTls, terminal_client_config};
 use heard::{Closing, Heard};
 
 /// From the first packet to a running session.
@@ -125,7 +125,7 @@ impl Client {
         let name = address.rsplit_once(':').map_or("", |(host, _)| host);
         let name = name.trim_start_matches('[').trim_end_matches(']');
         let quic = endpoint.connect_with(config, remote, name)?.await?;
-        quic.set_send_window(NODE_SEND_WINDOW);
+        quic.set_send_window(TERMINAL_SEND_WINDOW);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let table = table(&tasks, &stop);
         let client = moq_net::Client::new()

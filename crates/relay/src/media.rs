@@ -149,7 +149,10 @@ impl Sink {
     /// Why nobody takes it any more, as far as that was said.
     pub fn why(&self) -> Refusal {
         let said = self.farewell.0.get().cloned();
-        said.unwrap_or(Refusal("this camera is no longer taken".into()))
+        said.unwrap_or(Refusal(
+            "this camera is no longer taken: its event has ended, or another publisher took its place"
+                .into(),
+        ))
     }
 }
 

@@ -199,7 +199,10 @@ async fn whoever_has_the_key_is_told_where_to_publish_and_nobody_else() {
         (&center.stranger(), &arena, &north),
         (&center.client(), &arena, &north),
     ] {
-        assert_eq!(code(client.publish(event, ask).await), ErrorCode::Unauthorized);
+        assert_eq!(
+            code(client.publish(event, ask).await),
+            ErrorCode::Unauthorized
+        );
     }
 }
 

@@ -35,7 +35,7 @@ pub async fn read(
     let Admitted { sink, limits } = admitted;
     let ended = tokio::select! {
         ended = take(input, format, &sink, limits) => ended,
-        () = sink.closed() => Ended::Refused("this camera is no longer taken".to_owned()),
+        () = sink.closed() => Ended::Refused(sink.why().to_string()),
         () = stop.cancelled() => Ended::Done,
     };
     // Nobody may be there to hear it.
@@ -75,7 +75,7 @@ async fn take(
         };
         while let Some(published) = container.poll() {
             if sink.send(published).await.is_err() {
-                return Ended::Refused("this camera is no longer taken".to_owned());
+                return Ended::Refused(sink.why().to_string());
             }
         }
         match taken {

@@ -28,7 +28,7 @@ use super::address::Address;
 use super::flv::Flv;
 use super::{Admit, Admitted, Asked, Fault, Gateway};
 use crate::access::Refusal;
-use crate::media::{Ended, Published, Sink, Untaken};
+use crate::media::{Ended, Published, Sink};
 use session::{Event, Session};
 
 /// The port that tools try first.
@@ -167,14 +167,6 @@ impl From<Fault> for Stop {
     }
 }
 
-impl From<Untaken> for Stop {
-    fn from(_: Untaken) -> Self {
-        Self::Refused(Refusal(Cow::Borrowed(
-            "this camera is no longer taken: its event has ended, or another publisher took its place",
-        )))
-    }
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Talks until the publisher has said what it wants, and asks whether it may.
     async fn ask(&mut self, remote: SocketAddr, admit: &dyn Admit) -> Result<Admitted, Stop> {
@@ -223,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let stopped: Result<(), Stop> = tokio::select! {
             stopped = taken => stopped,
-            () = sink.closed() => Err(Untaken.into()),
+            () = sink.closed() => Err(Stop::Refused(sink.why())),
             () = stop.cancelled() => Err(Stop::Refused(Refusal(Cow::Borrowed(
                 "this node is going down: connect again",
             )))),
@@ -240,7 +232,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Event::Publish { .. } => Ok(()),
             };
             while let Some(published) = flv.poll() {
-                sink.send(published).await?;
+                let sent = sink.send(published).await;
+                sent.map_err(|_| Stop::Refused(sink.why()))?;
             }
             taken?;
         }

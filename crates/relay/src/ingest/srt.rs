@@ -323,7 +323,7 @@ async fn publish(
     let Admitted { sink, limits } = admitted;
     let ended = tokio::select! {
         ended = take(queue, &sink, limits) => ended,
-        () = sink.closed() => Ended::Refused("this camera is no longer taken".to_owned()),
+        () = sink.closed() => Ended::Refused(sink.why().to_string()),
         () = stop.cancelled() => Ended::Refused("this node is going down".to_owned()),
     };
     // Nobody may be there to hear it.
@@ -343,7 +343,7 @@ async fn take(mut queue: mpsc::Receiver<Packet>, sink: &Sink, limits: Limits) ->
         };
         while let Some(published) = ts.poll() {
             if sink.send(published).await.is_err() {
-                return Ended::Refused("this camera is no longer taken".to_owned());
+                return Ended::Refused(sink.why().to_string());
             }
         }
         if let Err(fault) = taken {

@@ -57,11 +57,10 @@ pub(crate) struct PublishArgs {
         visible_alias = "key",
         env = "SELVEDGE_STREAM_KEY",
         value_name = "KEY",
-        hide_env_values = true,
-        conflicts_with = "key_file"
+        hide_env_values = true
     )]
     stream_key: Option<String>,
-    /// A file with the stream key in it
+    /// A file with the stream key in it, which counts before all else
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// What standard input is
@@ -200,10 +199,10 @@ impl PublishArgs {
     }
 
     fn key(&self) -> anyhow::Result<String> {
-        if let Some(key) = &self.stream_key {
-            return Ok(key.trim().to_owned());
-        }
         let Some(file) = &self.key_file else {
+            if let Some(key) = &self.stream_key {
+                return Ok(key.trim().to_owned());
+            }
             let told = Told::new(Ending::Usage, "there is no stream key");
             return Err(told
                 .hint(format!(
@@ -320,5 +319,33 @@ fn may_change(error: &ClientError) -> bool {
             ErrorCode::Unavailable | ErrorCode::NoPlace | ErrorCode::Internal
         ),
         None => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_is_named_with_its_event() {
+        let named: Named = "arena/north".parse().unwrap();
+        assert_eq!(named.to_string(), "arena/north");
+        for wrong in ["arena", "", "/", "arena/", "/north", "a/b/c", "Arena/north"] {
+            assert!(wrong.parse::<Named>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_may_change_is_asked_again() {
+        let refused = |code| {
+            ClientError::Refused(api::error::ErrorDetail {
+                code,
+                message: String::new(),
+                hint: None,
+            })
+        };
+        assert!(may_change(&refused(ErrorCode::NoPlace)));
+        assert!(!may_change(&refused(ErrorCode::Unauthorized)));
+        assert!(!may_change(&refused(ErrorCode::NotFound)));
     }
 }
