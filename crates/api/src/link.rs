@@ -97,7 +97,7 @@ pub struct NodeHello {
     pub summary: Summary,
 }
 
-/// Where a node takes the streams of cameras: `host:port` each.
+/// Where a node takes the streams of cameras: `host:port` each, if nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ingest {
@@ -107,6 +107,9 @@ pub struct Ingest {
     /// By SRT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub srt: Option<String>,
+    /// By WHIP, and where viewers play by WHEP: the beginning of the address, `http://host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webrtc: Option<String>,
 }
 
 /// How a node is now.

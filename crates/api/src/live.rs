@@ -178,6 +178,9 @@ pub struct IngestAddress {
     /// `srt://host:port`, if it takes SRT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub srt: Option<String>,
+    /// `http://host:port/whip/<event>`, if it takes WHIP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whip: Option<String>,
 }
 
 /// A camera, and how it is if it publishes.

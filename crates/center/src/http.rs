@@ -13,6 +13,7 @@ pub(crate) mod server;
 mod sessions;
 mod sites;
 mod status;
+mod whep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +90,7 @@ pub(crate) fn router(shared: Arc<Shared>, stop: CancellationToken) -> Router {
             get(live::keys).post(live::create_key),
         )
         .route("/v1/live/{event}/keys/{key}", delete(live::revoke_key))
+        .merge(whep::routes())
         .merge(console::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)

@@ -12,7 +12,7 @@ mod watch;
 pub(crate) use keys::{create_key, forget_keys, keys, revoke_key};
 pub(crate) use publish::publish;
 pub(crate) use view::{view, views};
-pub(crate) use watch::watch;
+pub(crate) use watch::{watch, watch_by_webrtc};
 
 use api::ErrorCode;
 use model::manifest::Live;

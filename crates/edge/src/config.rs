@@ -38,6 +38,9 @@ pub struct Config {
     /// Where cameras publish by SRT. Default: nowhere.
     #[serde(default)]
     pub srt: Option<SocketAddr>,
+    /// Where media of WHIP and WHEP come in and go out, UDP. Default: nowhere.
+    #[serde(default)]
+    pub webrtc: Option<SocketAddr>,
 }
 
 /// A certificate chain and its key, PEM.

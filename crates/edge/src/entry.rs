@@ -83,11 +83,12 @@ impl Entry {
         self.endpoint.clone()
     }
 
-    /// Serves until `stop`.
+    /// Serves until `stop`, and answers `routes` beside its own.
     pub(crate) async fn serve(
         self,
         shared: Arc<Shared>,
         ready: watch::Receiver<bool>,
+        routes: Router,
         stop: CancellationToken,
     ) {
         let relay = shared.relay.clone();
@@ -98,7 +99,7 @@ impl Entry {
         let renewing = renew(Arc::clone(&shared));
         let plain = shared.certificate.sha256().is_some();
         let door = Door {
-            router: router(Arc::clone(&shared), ready),
+            router: router(Arc::clone(&shared), ready).merge(routes),
             tls: TlsAcceptor::from(self.tls),
             plain,
         };
@@ -123,7 +124,7 @@ async fn bind_both(
     for _ in 0..tries {
         let bound = async {
             let listener = TcpListener::bind(address).await?;
-            let endpoint = quinn::Endpoint::server(quic.clone(), listener.local_addr()?)?;
+            let endpoint = relay::transport::open(quic.clone(), listener.local_addr()?)?;
             Ok((endpoint, listener))
         };
         match bound.await {

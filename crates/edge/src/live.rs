@@ -5,12 +5,14 @@
 //! where viewers and other nodes pull it: once for each node, only while somebody there watches.
 
 mod ahead;
+mod board;
 mod camera;
 mod gates;
 mod renditions;
+mod webrtc;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use api::link::{CameraSummary, Plan, PlannedStreamKey};
 use futures::FutureExt as _;
@@ -20,9 +22,11 @@ use model::{AppName, CameraName, Manifest};
 use relay::Refusal;
 use relay::ingest::{Admit, Admitted, Asked, Limits};
 use relay::media::publication;
+use relay::webrtc::WebRtc;
 use tokio::sync::Semaphore;
 
 use crate::shared::Shared;
+use board::Boards;
 use camera::Camera;
 pub(crate) use gates::Gates;
 
@@ -40,6 +44,9 @@ pub(crate) struct Live {
     state: Mutex<State>,
     /// One for each rendition that may be made at a time.
     encoders: Arc<Semaphore>,
+    boards: Boards,
+    /// Set when its port is open.
+    webrtc: OnceLock<WebRtc>,
 }
 
 #[derive(Default)]
@@ -56,6 +63,8 @@ impl Live {
             encoders: Arc::new(Semaphore::new(encoders.min(Semaphore::MAX_PERMITS))),
             shared,
             state: Mutex::default(),
+            boards: Boards::default(),
+            webrtc: OnceLock::new(),
         });
         let ahead = ahead::run(Arc::clone(&live));
         live.shared.tracker.spawn(ahead);
@@ -112,8 +121,10 @@ impl Live {
     /// Viewers that entered here, for each event that has any.
     pub(crate) fn viewers(&self) -> Vec<(AppName, u32)> {
         let mut viewers: BTreeMap<AppName, u32> = BTreeMap::new();
-        for connection in self.shared.relay.connections() {
-            let event = connection.label.strip_prefix(VIEWER);
+        let connections = self.shared.relay.connections().into_iter();
+        let sessions = self.webrtc.get().map(WebRtc::labels).unwrap_or_default();
+        for label in connections.map(|it| it.label).chain(sessions) {
+            let event = label.strip_prefix(VIEWER);
             if let Some(event) = event.and_then(|it| it.parse().ok()) {
                 *viewers.entry(event).or_default() += 1;
             }

@@ -41,6 +41,9 @@ use table::{Datagram, Row, Table};
 /// node's cores do.
 const SESSIONS_MAX: usize = 1_024;
 
+/// Viewers among them: however many there are, cameras get in.
+const VIEWERS_MAX: usize = 896;
+
 /// Silence for so long is the end of a session, and the time that it has to begin. Browsers say
 /// something every few seconds whatever else they do.
 pub const IDLE: Duration = Duration::from_secs(15);
@@ -117,7 +120,7 @@ impl WebRtc {
         let certificate = crypto.dtls_provider.generate_certificate();
         Ok(Self(Arc::new(Hub {
             socket,
-            table: Mutex::new(Table::new(SESSIONS_MAX)),
+            table: Mutex::new(Table::default()),
             certificate: certificate
                 .ok_or_else(|| io::Error::other("no certificate could be made"))?,
             crypto,
@@ -180,13 +183,14 @@ impl Hub {
             .clear_codecs()
     }
 
-    /// Answers an offer. The peer has its place in the table, and holds it until it is dropped.
+    /// Answers an offer, if there are less than `most` sessions. The peer has its place in the table, and holds it until it is dropped.
     fn answer(
         self: &Arc<Self>,
         config: RtcConfig,
         offer: &str,
         candidate: SocketAddr,
         label: String,
+        most: usize,
     ) -> Result<(Answer, Peer), NotTaken> {
         let names = Names::draw()?;
         let credentials = IceCreds {
@@ -201,7 +205,7 @@ impl Hub {
         let (queue_tx, queue) = mpsc::channel(QUEUE);
         let stop = self.stop.child_token();
         let row = Row::new(names.name, label, queue_tx, stop.clone());
-        if !self.lock().insert(names.id.clone(), row) {
+        if !self.lock().insert(names.id.clone(), row, most) {
             return Err(NotTaken::Full);
         }
         let peer = Peer::new(

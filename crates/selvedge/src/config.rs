@@ -114,6 +114,10 @@ settings! {
         /// Where cameras of live events publish by SRT, such as 0.0.0.0:9000. Default: nowhere
         #[arg(long, env = "SELVEDGE_SRT", value_name = "ADDRESS", hide_env_values = true)]
         srt: SocketAddr,
+        /// Where media of WebRTC come in and go out (WHIP, WHEP), UDP, such as 0.0.0.0:8189. Default:
+        /// nowhere
+        #[arg(long, env = "SELVEDGE_WEBRTC", value_name = "ADDRESS", hide_env_values = true)]
+        webrtc: SocketAddr,
         /// What is logged, as in `info,edge=debug`. Default: info
         #[arg(long, env = "SELVEDGE_LOG", value_name = "FILTER", hide_env_values = true)]
         log: String,

@@ -241,6 +241,7 @@ fn edge_config(settings: EdgeSettings) -> anyhow::Result<edge::Config> {
         capacity: settings.capacity,
         rtmp: settings.rtmp,
         srt: settings.srt,
+        webrtc: settings.webrtc,
     })
 }
 

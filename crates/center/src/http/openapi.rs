@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{apps, events, health, live, nodes, places, sessions, sites, status};
+use super::{apps, events, health, live, nodes, places, sessions, sites, status, whep};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,7 +26,7 @@ use super::{apps, events, health, live, nodes, places, sessions, sites, status};
         sessions::explain, sessions::logs, sessions::renew, sessions::relocate,
         sessions::close,
         live::list, live::show, live::watch, live::publish, live::create_key, live::keys,
-        live::revoke_key,
+        live::revoke_key, whep::play, whep::play_camera,
     ),
     modifiers(&Security),
 )]

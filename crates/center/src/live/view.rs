@@ -1,5 +1,6 @@
 //! How events are, put together from what edges say.
 
+use api::link::Ingest;
 use api::live::{CameraView, IngestAddress, LiveView};
 use api::node::NodeStatus;
 use model::manifest::Live;
@@ -80,7 +81,7 @@ fn ingest(world: &World, event: &AppName) -> Vec<IngestAddress> {
     ready
         .filter_map(|node| {
             let ingest = &node.record.ingest;
-            (ingest.rtmp.is_some() || ingest.srt.is_some()).then(|| IngestAddress {
+            (*ingest != Ingest::default()).then(|| IngestAddress {
                 site: node.site().clone(),
                 node: node.record.id,
                 rtmp: ingest
@@ -88,6 +89,10 @@ fn ingest(world: &World, event: &AppName) -> Vec<IngestAddress> {
                     .as_ref()
                     .map(|it| format!("rtmp://{it}/{event}")),
                 srt: ingest.srt.as_ref().map(|it| format!("srt://{it}")),
+                whip: ingest
+                    .webrtc
+                    .as_ref()
+                    .map(|it| format!("{it}/whip/{event}")),
             })
         })
         .collect()

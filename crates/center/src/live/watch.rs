@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api::ErrorCode;
 use api::live::{WatchEvent, WatchTicket};
 use mesh::token::WatchClaims;
 use model::{AppName, NodeId};
@@ -17,6 +18,29 @@ use crate::shared::Shared;
 
 /// How long a ticket opens new connections. A viewer that comes later asks for a new one.
 const TICKET_LIFE: Duration = Duration::from_secs(3_600);
+
+/// Tells a player that speaks WebRTC where to enter: the beginning of the edge's address, and a
+/// ticket.
+pub(crate) fn watch_by_webrtc(
+    shared: &Shared,
+    name: &AppName,
+    request: &WatchEvent,
+) -> Result<(String, WatchTicket), Refusal> {
+    let ticket = watch(shared, name, request)?;
+    let world = shared.world();
+    let base = |node: &NodeId| world.nodes.get(node)?.record.ingest.webrtc.clone();
+    let nearest = base(&ticket.entry.node).map(|it| {
+        // By the way in that this very player has.
+        let scheme = it.split_once("://").map_or("https", |(scheme, _)| scheme);
+        format!("{scheme}://{}", ticket.entry.address)
+    });
+    let any = || world.ready().find_map(|(node, _)| base(&node.record.id));
+    let base = nearest.or_else(any).ok_or_else(|| {
+        let message = "no edge plays by WebRTC now";
+        Refusal::new(ErrorCode::Unavailable, message).hint("start one with `--webrtc`")
+    })?;
+    Ok((base, ticket))
+}
 
 /// Tells a viewer where to enter.
 pub(crate) fn watch(

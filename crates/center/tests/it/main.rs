@@ -18,3 +18,4 @@ mod renewing;
 mod restart;
 mod sessions;
 mod support;
+mod whep;

@@ -13,7 +13,7 @@ use str0m::media::{Frequency, MediaKind, MediaTime, Mid, Pt};
 use tracing::debug;
 
 use super::peer::Peer;
-use super::{Answer, NotTaken, WebRtc, offer};
+use super::{Answer, NotTaken, VIEWERS_MAX, WebRtc, offer};
 use crate::access::Refusal;
 use crate::media::VideoCodec;
 
@@ -88,7 +88,9 @@ impl WebRtc {
             let words = "no picture is asked for: offer a video transceiver that receives";
             return Err(NotTaken::NotAcceptable(Refusal(words.into())));
         }
-        let (answer, mut peer) = self.0.answer(config, offer, candidate, label)?;
+        let (answer, mut peer) = self
+            .0
+            .answer(config, offer, candidate, label, VIEWERS_MAX)?;
         let (mut picture, mut sound) = (None, None);
         for media in peer.media(&offer::media(&answer.sdp)) {
             let place = match media.kind() {

@@ -11,7 +11,7 @@ use str0m::media::{KeyframeRequestKind, MediaData, MediaKind, Mid, SenderFeedbac
 use tracing::{debug, info};
 
 use super::peer::{Over, Peer};
-use super::{Answer, NotTaken, WebRtc, offer};
+use super::{Answer, NotTaken, SESSIONS_MAX, WebRtc, offer};
 use crate::access::Refusal;
 use crate::ingest::codec::av1::Av1;
 use crate::ingest::codec::h264::{Framing, H264};
@@ -60,7 +60,9 @@ impl WebRtc {
             .enable_av1(pictures == VideoCodec::Av1)
             .enable_vp9(pictures == VideoCodec::Vp9)
             .enable_opus(limits.audio.contains(&AudioCodec::Opus), false);
-        let (answer, mut peer) = self.0.answer(config, offer, candidate, label.clone())?;
+        let (answer, mut peer) =
+            self.0
+                .answer(config, offer, candidate, label.clone(), SESSIONS_MAX)?;
         let publication = Publication::new(&peer, &answer.sdp, limits.clone())?;
         self.0.tracker.spawn(async move {
             let Admitted { sink, .. } = admitted;

@@ -49,27 +49,17 @@ impl Row {
 }
 
 /// Every session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Table {
     rows: BTreeMap<String, Row>,
     by_name: BTreeMap<String, String>,
     by_remote: BTreeMap<SocketAddr, String>,
-    most: usize,
 }
 
 impl Table {
-    pub(super) fn new(most: usize) -> Self {
-        Self {
-            rows: BTreeMap::new(),
-            by_name: BTreeMap::new(),
-            by_remote: BTreeMap::new(),
-            most,
-        }
-    }
-
-    /// Adds a session, if there is room.
-    pub(super) fn insert(&mut self, id: String, row: Row) -> bool {
-        if self.rows.len() >= self.most {
+    /// Adds a session, if there are less than `most`.
+    pub(super) fn insert(&mut self, id: String, row: Row, most: usize) -> bool {
+        if self.rows.len() >= most {
             return false;
         }
         self.by_name.insert(row.name.clone(), id.clone());
@@ -148,10 +138,10 @@ mod tests {
 
     #[test]
     fn datagrams_find_their_session_and_no_other() {
-        let mut table = Table::new(2);
+        let mut table = Table::default();
         let ((a, mut a_rx), (b, mut b_rx), (c, _)) = (row("a"), row("b"), row("c"));
-        assert!(table.insert("1".into(), a) && table.insert("2".into(), b));
-        assert!(!table.insert("3".into(), c), "there is room for two");
+        assert!(table.insert("1".into(), a, 2) && table.insert("2".into(), b, 2));
+        assert!(!table.insert("3".into(), c, 2), "there is room for two");
         table.route(remote(1), b"media of a stranger");
         assert!(a_rx.try_recv().is_err() && b_rx.try_recv().is_err());
 
@@ -174,9 +164,9 @@ mod tests {
 
     #[test]
     fn a_session_has_few_addresses() {
-        let mut table = Table::new(1);
+        let mut table = Table::default();
         let (row, mut rx) = row("a");
-        assert!(table.insert("1".into(), row));
+        assert!(table.insert("1".into(), row, 1));
         for port in 0..100 {
             table.learn("1", remote(port));
         }

@@ -89,6 +89,9 @@ struct Way {
     site: model::SiteName,
     /// For ffmpeg; OBS takes what is before the last `/` as its server, and the rest as its key.
     address: String,
+    /// For WHIP, where the key has a field of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bearer: Option<String>,
 }
 
 impl AskCommand {
@@ -160,6 +163,12 @@ fn ways(event: &LiveView, key: &CreatedStreamKey) -> Vec<Way> {
         ways.extend(rtmp.into_iter().chain(srt).map(|address| Way {
             site: ingest.site.clone(),
             address,
+            bearer: None,
+        }));
+        ways.extend(ingest.whip.as_ref().map(|it| Way {
+            site: ingest.site.clone(),
+            address: format!("{it}/{camera}"),
+            bearer: Some(secret.clone()),
         }));
     }
     ways
@@ -177,6 +186,9 @@ fn created(it: &KeyAndWays) -> String {
             table.row([way.site.to_string(), way.address.clone()]);
         }
         text.push_str(&table.render());
+        if it.publish.iter().any(|way| way.bearer.is_some()) {
+            text.push_str("\nAt the addresses with /whip/ the key is the bearer token.\n");
+        }
     }
     text
 }
@@ -310,6 +322,7 @@ mod tests {
                 node: model::NodeId(1),
                 rtmp: Some("rtmp://f.example:1935/arena".into()),
                 srt: Some("srt://f.example:9000".into()),
+                whip: Some("https://f.example:7443/whip/arena".into()),
             }],
         };
         let ways: Vec<_> = ways(&event, &key)
@@ -320,7 +333,8 @@ mod tests {
             ways,
             [
                 "rtmp://f.example:1935/arena/north/secret",
-                "srt://f.example:9000?streamid=publish:arena/north:secret"
+                "srt://f.example:9000?streamid=publish:arena/north:secret",
+                "https://f.example:7443/whip/arena/north"
             ]
         );
     }

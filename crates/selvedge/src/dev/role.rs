@@ -213,6 +213,7 @@ impl EdgeRole {
                 endpoints: Some(self.doors.endpoints(listen)),
                 rtmp: Some(SocketAddr::new(self.ip, 0)),
                 srt: Some(SocketAddr::new(self.ip, 0)),
+                webrtc: Some(SocketAddr::new(self.ip, 0)),
                 log: self.home.filter.clone(),
                 ..EdgeSettings::default()
             }),

@@ -335,6 +335,7 @@ impl Script {
             ingest: Ingest {
                 rtmp: Some(format!("{}.example:1935", site_name)),
                 srt: None,
+                webrtc: Some("http://127.0.0.1:9".into()),
             },
             summary: self.summary(),
         }

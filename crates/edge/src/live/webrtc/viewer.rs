@@ -191,7 +191,7 @@ impl Viewer {
         loop {
             let now = Instant::now();
             match self.next().await {
-                Next::Told(None) => return,
+                Next::Told(None) => break,
                 Next::Told(Some(told)) => self.handle_told(told),
                 Next::OnAir => self.look(),
                 Next::Shown(frame) => self.handle_shown(frame),
@@ -203,6 +203,7 @@ impl Viewer {
             }
             self.follow();
         }
+        self.player.close();
     }
 
     async fn next(&mut self) -> Next {
