@@ -145,6 +145,8 @@ impl Gate {
         if self.video.is_some() {
             self.waiting = true;
         }
+        // A keyframe may be among what was lost: how far they are apart is counted from here.
+        self.group = None;
         self.out.push_back(Published::Lost(pieces));
     }
 
@@ -448,6 +450,19 @@ mod tests {
             |secs| gate.handle_sound(&config, Duration::from_secs(secs), vec![1].into());
         assert_eq!((sound(5), sound(14)), (Ok(()), Ok(())));
         assert!(sound(16).unwrap_err().0.contains("no picture"));
+    }
+
+    #[test]
+    fn keyframes_that_were_lost_are_not_the_encoders_fault() {
+        let mut gate = Gate::new(Limits::default());
+        for seconds in [1, 2, 7, 8] {
+            if seconds == 7 {
+                gate.handle_lost(5);
+            }
+            let at = Duration::from_secs(seconds);
+            let taken = gate.handle_picture(VideoCodec::H264, at, picture(true, 1));
+            assert_eq!(taken, Ok(()), "{seconds}");
+        }
     }
 
     #[test]

@@ -9,5 +9,7 @@ mod camera;
 mod harness;
 mod input;
 mod moq;
+#[path = "../relay/road.rs"]
+mod road;
 mod rtmp;
 mod srt;

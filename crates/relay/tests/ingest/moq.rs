@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::harness::{KEY, Taken, Tool, X264, soon, source, words};
+use crate::road::{Quality, Road};
 
 const PATH: &str = "live/match/north";
 
@@ -245,7 +246,7 @@ async fn a_recording_takes_as_long_as_it_is() {
     let mut node = Node::start(Limits::default());
     let fast = source(3).into_iter().filter(|it| it != "-re").collect();
     let how = format!("{X264} -c:a aac -f mpegts pipe:1");
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let publishing = Publishing::start(&[&node.door], Pace::Recorded, &[fast, words(&how)]);
     let taken = Taken::all(&mut node.publication().await).await;
     assert!(matches!(publishing.outcome().await, Outcome::Done));
@@ -280,6 +281,63 @@ async fn a_node_that_dies_is_replaced_and_pictures_go_on_with_a_keyframe() {
     }
     assert!(again.pictures[0].keyframe);
     assert_eq!(again.video, taken.video);
+    publishing.stop.cancel();
+    assert!(matches!(publishing.outcome().await, Outcome::Done));
+}
+
+/// A line that takes half of what the camera sends, and one that goes dark.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_narrow_line_does_not_take_is_lost_whole_groups_at_a_time() {
+    let mut node = Node::start(Limits::default());
+    let mut other = Node::start(Limits::default());
+    let narrow = Quality {
+        delay: Duration::from_millis(20),
+        bytes_per_ms: Some(44),
+    };
+    let road = Road::to(node.endpoint.local_addr().unwrap(), narrow).await;
+    let door = Door {
+        address: road.address.to_string(),
+        ..node.door.clone()
+    };
+    let how = format!("{X264} -c:a aac -f mpegts pipe:1");
+    let doors = [&door, &other.door];
+    let mut publishing = Publishing::start(&doors, Pace::Live, &[source(120), words(&how)]);
+    let mut publication = node.publication().await;
+    let (mut began, mut lost, mut behind, mut taken) = (None, 0, Duration::ZERO, Taken::default());
+    while lost < 6 {
+        let pictures = taken.pictures.len();
+        assert!(taken.take(&mut publication).await);
+        assert_eq!(taken.ended, None);
+        let Some(picture) = taken.pictures.get(pictures) else {
+            continue;
+        };
+        let (at, first) = *began.get_or_insert((Instant::now(), picture.timestamp));
+        behind = behind.max(at.elapsed().saturating_sub(picture.timestamp - first));
+        if taken.lost > lost {
+            assert!(picture.keyframe, "after a loss a keyframe comes first");
+            lost = taken.lost;
+        }
+    }
+    println!(
+        "lost {lost} groups of {}, at most {behind:?} behind",
+        taken.pictures.len()
+    );
+    assert!(behind < Duration::from_secs(15), "{behind:?}");
+    let increase = taken
+        .pictures
+        .windows(2)
+        .all(|it| it[0].timestamp < it[1].timestamp);
+    assert!(increase, "in order");
+
+    road.go_dark();
+    publishing
+        .hears("the loss", |it| matches!(it, Told::Lost { .. }))
+        .await;
+    let mut after = other.publication().await;
+    let mut again = Taken::default();
+    while again.pictures.len() < 10 {
+        assert!(again.take(&mut after).await);
+    }
     publishing.stop.cancel();
     assert!(matches!(publishing.outcome().await, Outcome::Done));
 }
