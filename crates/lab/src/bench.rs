@@ -3,13 +3,20 @@
 //! A bench measures and says what its figures should be; it does not fail because of them. Only
 //! `--check` turns a goal that is not reached into an exit code.
 
+mod cloud;
 pub mod play;
+pub mod relay;
 pub mod tree;
+mod usage;
+pub mod view;
 pub mod wan;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 /// All benches. Each is run by `selvedge-bench <name>`, best from a release build.
@@ -21,10 +28,22 @@ pub static BENCHES: &[Bench] = &[
         run: play::run,
     },
     Bench {
+        name: "relay",
+        about: "what a relay costs: processor for what it carries, time, memory; ours and upstream's",
+        flags: &["only"],
+        run: relay::run,
+    },
+    Bench {
         name: "tree",
         about: "trees over the round trips of 242 cities: routed overlay, two-level hierarchy, star",
         flags: &["dir"],
         run: tree::run,
+    },
+    Bench {
+        name: "view",
+        about: "how it is to walk around a live event: switches, gaps, stalls, bytes, a crowd",
+        flags: &["trace", "only"],
+        run: view::run,
     },
     Bench {
         name: "wan",
@@ -234,6 +253,30 @@ fn short(value: f64) -> String {
     } else {
         text
     }
+}
+
+/// Where what is made once is kept.
+fn cache_dir() -> anyhow::Result<PathBuf> {
+    let absolute = |name| {
+        let path = std::env::var_os(name).map(PathBuf::from);
+        path.filter(|it| it.is_absolute())
+    };
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    let cache = cache.context("neither HOME nor XDG_CACHE_HOME is set")?;
+    Ok(cache.join("selvedge"))
+}
+
+/// A socket that hundreds of viewers share: as much waits in it as the system allows.
+fn endpoint() -> anyhow::Result<quinn::Endpoint> {
+    use rustix::net::sockopt;
+    /// Some pictures for each of a few hundred.
+    const BUFFER: usize = 4 << 20;
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+    sockopt::set_socket_recv_buffer_size(&socket, BUFFER)?;
+    sockopt::set_socket_send_buffer_size(&socket, BUFFER)?;
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime);
+    Ok(endpoint?)
 }
 
 /// What the figures were measured on, without a name that would tell whose it is.

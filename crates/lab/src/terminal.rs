@@ -7,7 +7,7 @@
 //! been decoded.
 
 pub(crate) mod connect;
-mod eager;
+pub(crate) mod eager;
 mod hand;
 mod picture;
 mod report;

@@ -1,11 +1,14 @@
 //! How QUIC is set up for pictures that a hand waits for. Every figure has its reason beside it.
 
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn::udp::UdpSocketState;
+use quinn::{EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
 
 use crate::wire::{NODE_ALPN, TERMINAL_VERSIONS};
 
@@ -65,6 +68,11 @@ const INCOMING_MAX: usize = 512;
 const INCOMING_BUFFER: u64 = 64 << 10;
 const INCOMING_BUFFER_TOTAL: u64 = 8 << 20;
 
+/// What may wait in the system for our one socket, in bytes. The usual 200 kB are 160 acknowledgements
+/// (each packet counts with what the system adds): a thousand viewers acknowledge one picture with
+/// more, and what is lost of them is sent again and makes the congestion control slow down.
+const SOCKET_BUFFER: usize = 4 << 20;
+
 /// TLS settings that QUIC cannot use.
 #[derive(Debug, thiserror::Error)]
 #[error("tls settings do not allow tls 1.3 with aes-128-gcm, which quic needs")]
@@ -87,6 +95,17 @@ pub fn server_config(mut tls: rustls::ServerConfig) -> Result<quinn::ServerConfi
         .incoming_buffer_size(INCOMING_BUFFER)
         .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
     Ok(config)
+}
+
+/// Opens the UDP end at `address`, for all who come and all whom the node dials. Its buffers are as
+/// large as [`SOCKET_BUFFER`], or as the system allows.
+pub fn open(config: quinn::ServerConfig, address: SocketAddr) -> io::Result<quinn::Endpoint> {
+    let socket = UdpSocket::bind(address)?;
+    let state = UdpSocketState::new((&socket).into())?;
+    state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER)?;
+    state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER)?;
+    let runtime = Arc::new(TokioRuntime);
+    quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
 }
 
 /// Settings to dial a node with. `tls` holds our own certificate and verifies the other's.

@@ -306,6 +306,9 @@ impl Feed {
         let round = (shown.as_nanos() / self.duration.as_nanos()) as u32;
         let within = shown - self.duration * round;
         let next = self.footage.groups().partition_point(|it| it.at < within);
+        if next == self.footage.groups().len() {
+            return (round + 1, 0);
+        }
         (round, next)
     }
 }

@@ -5,9 +5,6 @@
 //! terminal behind one emulated line. Terminal, app and platform share the machine, so the figures
 //! are an upper bound of what the platform alone would show.
 
-mod cloud;
-mod usage;
-
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -16,10 +13,10 @@ use api::session::{CreateSession, CreatedSession};
 use hdrhistogram::Histogram;
 use tokio::time::timeout;
 
+use super::cloud::{Cloud, Emulation};
 use super::{Flags, Line, Progress};
 use crate::terminal::{Manner, Terminal, Transport, WayIn};
 use crate::wan::{Link, Proxy, Wan};
-use cloud::Cloud;
 
 /// Keys for each figure, after some that only warm up.
 const KEYS: u32 = 120;
@@ -36,6 +33,10 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Sessions at once for the figure of memory: one alone would carry all that is shared.
 const CROWD: usize = 4;
+
+/// One site: the network is emulated by the bench itself, at one place.
+const SITES: &str = "[[site]]\nname = 'frankfurt'\n";
+const SITE: &str = "frankfurt";
 
 /// The game, as the demo cloud offers it, and the name of a larger one.
 const DOOM: &str = include_str!("../../../../apps/doom/selvedge.toml");
@@ -68,7 +69,7 @@ pub fn run(_: &Flags, progress: Progress<'_>) -> anyhow::Result<Vec<Line>> {
 
 async fn measure(progress: Progress<'_>) -> anyhow::Result<Vec<Line>> {
     progress("starting a center and an edge");
-    let mut cloud = Cloud::start().await?;
+    let mut cloud = Cloud::start(SITES, Emulation::Off).await?;
     let wan = Wan::start(1)?;
     let mut lines = Vec::new();
 
@@ -164,15 +165,15 @@ async fn rest(cloud: &Cloud, wan: &Wan, lines: &mut Vec<Line>) -> anyhow::Result
     // What the edge has allocated for good shows with the first session: it is not the next one's.
     let first = Seat::open(cloud, wan, "bench-xterm", Duration::ZERO).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let one = cloud.usage()?;
+    let one = cloud.site(SITE)?.usage()?;
     let mut crowd = Vec::new();
     for _ in 0..CROWD {
         crowd.push(Seat::open(cloud, wan, "bench-xterm", Duration::ZERO).await?);
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let before = cloud.usage()?;
+    let before = cloud.site(SITE)?.usage()?;
     tokio::time::sleep(WATCH).await;
-    let after = cloud.usage()?;
+    let after = cloud.site(SITE)?.usage()?;
     for seat in crowd {
         seat.close(cloud).await?;
     }
@@ -258,11 +259,11 @@ async fn watch(cloud: &Cloud, wan: &Wan, app: &str) -> anyhow::Result<Watched> {
     let seat = Seat::open(cloud, wan, app, Duration::from_millis(20)).await?;
     // The title stands for some seconds before the demo runs.
     tokio::time::sleep(Duration::from_secs(12)).await;
-    let (before, seen) = (cloud.usage()?, seat.terminal.statistics());
+    let (before, seen) = (cloud.site(SITE)?.usage()?, seat.terminal.statistics());
     let started = Instant::now();
     tokio::time::sleep(WATCH).await;
     let seconds = started.elapsed().as_secs_f64();
-    let (after, now) = (cloud.usage()?, seat.terminal.statistics());
+    let (after, now) = (cloud.site(SITE)?.usage()?, seat.terminal.statistics());
     seat.close(cloud).await?;
     Ok(Watched {
         cores: after.cores_since(&before),

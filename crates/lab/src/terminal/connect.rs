@@ -111,7 +111,7 @@ pub(super) async fn connect(
             Ok(session)
         }
         Manner::Eager => {
-            let eager = Eager::new(session, screen);
+            let eager = Eager::new(session, vec![screen.to_owned()]);
             let (session, driver) = client.connect_lite(Instant::now(), eager).await?;
             run(tasks, stop, driver);
             Ok(session)
@@ -155,6 +155,17 @@ pub(crate) async fn dial(
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
     let endpoint = quinn::Endpoint::client(local).map_err(TerminalError::Socket)?;
+    dial_from(&endpoint, address, remote, pin, alpn).await
+}
+
+/// Connects to `remote`, known as `host:port`, from a socket that others may use, too.
+pub(crate) async fn dial_from(
+    endpoint: &quinn::Endpoint,
+    address: &str,
+    remote: SocketAddr,
+    pin: CertificateHash,
+    alpn: &str,
+) -> Result<quinn::Connection, TerminalError> {
     let name = address.rsplit_once(':').map_or("", |(host, _)| host);
     let name = name.trim_start_matches('[').trim_end_matches(']');
     let connecting = endpoint.connect_with(config(pin, alpn)?, remote, name);

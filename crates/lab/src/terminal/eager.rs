@@ -1,7 +1,7 @@
 //! Two round trips less to the first picture.
 //!
 //! The media library asks what is published, then what a track is like, then for the track: three
-//! round trips. Whoever holds a ticket knows the first two answers: the screen is there, and
+//! round trips. Whoever holds a ticket knows the first two answers: the screen is there, or the cameras are, and
 //! `docs/protocol.md` says that its tracks count microseconds. So this session answers those two
 //! questions itself and lets everything else through. The entry sees a terminal that subscribes by
 //! name, as the protocol allows. If the screen is not there after all, the subscription fails.
@@ -26,20 +26,23 @@ const TRACK_INFO: [u8; 8] = [7, 127, 0x67, 0x10, 0x80, 0x0f, 0x42, 0x40];
 
 /// A session that knows what is published.
 #[derive(Clone)]
-pub(super) struct Eager {
+pub(crate) struct Eager {
     session: Session,
-    /// The broadcast that is there, short enough that its length takes one byte.
-    screen: Option<Arc<str>>,
+    /// The broadcasts that are there, few and short enough that their number and the length of each
+    /// take one byte.
+    known: Option<Arc<[String]>>,
 }
 
 impl Eager {
-    pub(super) fn new(session: Session, screen: &str) -> Self {
+    /// Of more broadcasts, or longer ones, it knows nothing and asks like everybody.
+    pub(crate) fn new(session: Session, broadcasts: Vec<String>) -> Self {
         /// Lengths below this take one byte, and so does that of the whole answer.
         const SHORT: usize = 56;
-        let known = poll::Session::protocol(&session) == Some(VERSION) && screen.len() < SHORT;
+        let fits = broadcasts.len() < SHORT && broadcasts.iter().all(|it| it.len() < SHORT);
+        let known = poll::Session::protocol(&session) == Some(VERSION) && fits;
         Self {
             session,
-            screen: known.then(|| screen.into()),
+            known: known.then(|| broadcasts.into()),
         }
     }
 }
@@ -53,7 +56,7 @@ enum Answer {
 }
 
 /// What to say to the beginning of a request; `None` while more is needed to tell.
-fn answer(request: &[u8], screen: &str) -> Option<Answer> {
+fn answer(request: &[u8], known: &[String]) -> Option<Answer> {
     let (kind, rest) = request.split_first()?;
     if *kind != ANNOUNCE && *kind != TRACK {
         return Some(Answer::Unknown);
@@ -68,14 +71,17 @@ fn answer(request: &[u8], screen: &str) -> Option<Answer> {
         .and_then(|(len, text)| text.get(..usize::from(*len)));
     match (*kind, asked) {
         (ANNOUNCE, Some(b"")) => {
-            let len = u8::try_from(screen.len()).expect("checked to be short");
-            // Somebody has one; it is this one, by no hops, at no cost.
-            let mut text = vec![2, 0, 1, 0, len + 4, len];
-            text.extend_from_slice(screen.as_bytes());
-            text.extend_from_slice(&[0, 0, 0]);
+            let short = |len: usize| u8::try_from(len).expect("checked to be short");
+            // Somebody has so many; they are these, by no hops, at no cost.
+            let mut text = vec![2, 0, short(known.len())];
+            for path in known {
+                text.extend_from_slice(&[0, short(path.len() + 4), short(path.len())]);
+                text.extend_from_slice(path.as_bytes());
+                text.extend_from_slice(&[0, 0, 0]);
+            }
             Some(Answer::Known(text.into(), false))
         }
-        (TRACK, Some(path)) if path == screen.as_bytes() => {
+        (TRACK, Some(path)) if known.iter().any(|it| it.as_bytes() == path) => {
             Some(Answer::Known(Bytes::from_static(&TRACK_INFO), true))
         }
         _ => Some(Answer::Unknown),
@@ -106,14 +112,14 @@ fn lock(question: &Mutex<Question>) -> MutexGuard<'_, Question> {
 }
 
 /// The outgoing half of a stream.
-pub(super) struct EagerSend {
+pub(crate) struct EagerSend {
     real: SendStream,
     /// Until the request is understood and, if it is not for us, sent.
-    question: Option<(Shared, Arc<str>)>,
+    question: Option<(Shared, Arc<[String]>)>,
 }
 
 /// The incoming half of a stream.
-pub(super) struct EagerRecv {
+pub(crate) struct EagerRecv {
     real: RecvStream,
     question: Option<Shared>,
 }
@@ -142,13 +148,13 @@ impl poll::SendStream for EagerSend {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize, WriteError>> {
         ready!(self.poll_forward(cx))?;
-        let Some((question, screen)) = &self.question else {
+        let Some((question, known)) = &self.question else {
             return poll::SendStream::poll_write(&mut self.real, cx, buf);
         };
         let mut asked = lock(question);
         if asked.decided.is_none() {
             asked.request.extend_from_slice(buf);
-            asked.decided = answer(&asked.request, screen).map(|answer| match answer {
+            asked.decided = answer(&asked.request, known).map(|answer| match answer {
                 Answer::Known(text, ends) => Decided::Answered(text, ends),
                 Answer::Unknown => Decided::Forward(std::mem::take(&mut asked.request).into()),
             });
@@ -297,10 +303,10 @@ impl poll::Session for Eager {
     ) -> Poll<Result<(EagerSend, EagerRecv), SessionError>> {
         let (send, recv) = ready!(poll::Session::poll_open_bi(&mut self.session, cx))?;
         let (mut send, mut recv) = plain(send, recv);
-        if let Some(screen) = &self.screen {
+        if let Some(known) = &self.known {
             let question = Shared::default();
             recv.question = Some(Arc::clone(&question));
-            send.question = Some((question, Arc::clone(screen)));
+            send.question = Some((question, Arc::clone(known)));
         }
         Poll::Ready(Ok((send, recv)))
     }
@@ -345,7 +351,7 @@ mod tests {
     const SCREEN: &str = "s/7/1/screen";
 
     fn check(request: &[u8], expected: Option<Option<&[u8]>>) {
-        let actual = answer(request, SCREEN);
+        let actual = answer(request, &[SCREEN.to_owned()]);
         let actual = actual.as_ref().map(|answer| match answer {
             Answer::Known(text, _) => Some(&text[..]),
             Answer::Unknown => None,

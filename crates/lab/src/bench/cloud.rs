@@ -1,5 +1,6 @@
-//! A center and an edge, as a person starts them.
+//! A center and its edges, as a person starts them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -24,25 +25,49 @@ const WARM_MAX: Duration = Duration::from_secs(30);
 /// How often we look.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// One site: the network is emulated by the bench itself, at one place.
-const SITES: &str = "[[site]]\nname = 'frankfurt'\n";
+const PROBE: &str = include_str!("../../../../apps/probe/selvedge.toml");
 
-const PROBE: &str = include_str!("../../../../../apps/probe/selvedge.toml");
+/// Whether the edges reach each other through the emulated network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Emulation {
+    /// As far as they are apart.
+    On,
+    /// Over loopback.
+    Off,
+}
 
+/// A center and its edges. Ends with it.
 pub(super) struct Cloud {
     child: Child,
     client: Client,
-    edge: u32,
+    center: String,
+    sites: Vec<Site>,
     apps: Vec<String>,
-    sites: PathBuf,
+    file: PathBuf,
+}
+
+/// A site with its edge.
+#[derive(Deserialize)]
+pub(super) struct Site {
+    name: String,
+    pid: u32,
+    /// Where it listens, without any network before it.
+    pub(super) address: SocketAddr,
+}
+
+impl Site {
+    /// What the edge's process takes.
+    pub(super) fn usage(&self) -> anyhow::Result<Usage> {
+        Usage::of(self.pid)
+    }
 }
 
 #[derive(Deserialize)]
 struct Ready {
     center: String,
     token: String,
+    sites: Vec<Site>,
     apps: Vec<App>,
-    pids: Pids,
 }
 
 #[derive(Deserialize)]
@@ -51,25 +76,25 @@ struct App {
     deployed: bool,
 }
 
-#[derive(Deserialize)]
-struct Pids {
-    edges: Vec<u32>,
-}
-
 impl Cloud {
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    /// Starts the sites of a file such as `selvedge dev --sites` takes.
+    pub(super) async fn start(sites: &str, emulation: Emulation) -> anyhow::Result<Self> {
         // Another bench in this process may have set it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let binary = std::env::current_exe()?.with_file_name("selvedge");
         if !binary.is_file() {
             bail!("{} is missing: build the workspace first", binary.display());
         }
-        let sites =
-            std::env::temp_dir().join(format!("selvedge-bench-{}.toml", std::process::id()));
-        std::fs::write(&sites, SITES)?;
-        let mut child = Command::new(&binary)
-            .args(["dev", "--json", "--no-event", "--no-emulation", "--sites"])
-            .arg(&sites)
+        let file = std::env::temp_dir().join(format!("selvedge-bench-{}.toml", std::process::id()));
+        std::fs::write(&file, sites)?;
+        let mut command = Command::new(&binary);
+        command.args(["dev", "--json", "--no-event"]);
+        if emulation == Emulation::Off {
+            command.arg("--no-emulation");
+        }
+        let mut child = command
+            .arg("--sites")
+            .arg(&file)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -85,7 +110,8 @@ impl Cloud {
         let ready: Ready = serde_json::from_str(&line).context("read the ready line")?;
         Ok(Self {
             client: Client::new(&ready.center, Some(ready.token))?,
-            edge: *ready.pids.edges.first().context("there is one site")?,
+            center: ready.center,
+            sites: ready.sites,
             apps: ready
                 .apps
                 .into_iter()
@@ -93,7 +119,7 @@ impl Cloud {
                 .map(|it| it.name)
                 .collect(),
             child,
-            sites,
+            file,
         })
     }
 
@@ -106,9 +132,16 @@ impl Cloud {
         self.apps.iter().any(|it| it == app)
     }
 
-    /// What the edge's process takes.
-    pub(super) fn usage(&self) -> anyhow::Result<Usage> {
-        Usage::of(self.edge)
+    /// Where the center listens: `http://host:port`.
+    pub(super) fn center(&self) -> &str {
+        &self.center
+    }
+
+    /// The site of this name.
+    pub(super) fn site(&self, name: &str) -> anyhow::Result<&Site> {
+        let mut sites = self.sites.iter();
+        let site = sites.find(|it| it.name == name);
+        site.with_context(|| format!("the cloud has no site {name}"))
     }
 
     /// Deploys the test picture so that one of it is kept warm.
@@ -136,7 +169,7 @@ impl Cloud {
         self.publish(PROBE).await
     }
 
-    /// Deploys a manifest and waits until the edge offers it.
+    /// Deploys a manifest and waits until every edge offers it.
     pub(super) async fn publish(&self, manifest: &str) -> anyhow::Result<()> {
         let deployed = self
             .client
@@ -147,7 +180,9 @@ impl Cloud {
         let offered = async {
             loop {
                 let app = self.client.app(&deployed.name).await?;
-                if !app.sites.is_empty() && app.release.number >= deployed.release.number {
+                if app.sites.len() == self.sites.len()
+                    && app.release.number >= deployed.release.number
+                {
                     return anyhow::Ok(());
                 }
                 tokio::time::sleep(LOOK).await;
@@ -174,6 +209,6 @@ impl Cloud {
 impl Drop for Cloud {
     fn drop(&mut self) {
         // A leftover in the temporary directory harms nobody.
-        let _ = std::fs::remove_file(&self.sites);
+        let _ = std::fs::remove_file(&self.file);
     }
 }

@@ -45,6 +45,11 @@ impl Usage {
         })
     }
 
+    /// Seconds of processor time since then.
+    pub(super) fn cpu_secs_since(&self, before: &Self) -> f64 {
+        self.cpu_secs - before.cpu_secs
+    }
+
     /// Cores in use since then, on average.
     pub(super) fn cores_since(&self, before: &Self) -> f64 {
         let seconds = self.at.duration_since(before.at).as_secs_f64();

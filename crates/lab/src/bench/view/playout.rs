@@ -1,0 +1,98 @@
+//! When the viewer page shows a picture: as soon as it is there, but evenly. The rule of
+//! `console/js/watch/playout.js` for a viewer without sound.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Delays are judged over this long.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// So many of a window.
+const SAMPLES_MAX: usize = 240;
+
+/// Nobody waits longer than this for evenness, in seconds.
+const EVEN_MAX: f64 = 0.1;
+
+/// Faster or slower by no more than this, in seconds a second.
+const SLEW: f64 = 0.01;
+
+/// What is farther off than this, in seconds, is set at once.
+const JUMP: f64 = 0.12;
+
+/// In a new view pictures that were kept come in a burst, later than those that follow.
+const BURST: Duration = Duration::from_millis(500);
+
+/// Decides for the pictures of what is seen. Delays are in seconds.
+#[derive(Debug)]
+pub(super) struct Playout {
+    pictures: VecDeque<(Instant, f64)>,
+    delay: Option<f64>,
+    since: Instant,
+    now: Instant,
+}
+
+impl Playout {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            pictures: VecDeque::new(),
+            delay: None,
+            since: now,
+            now,
+        }
+    }
+
+    /// From now on the pictures of another view come.
+    pub(super) fn handle_view(&mut self, now: Instant) {
+        self.pictures.clear();
+        self.since = now;
+    }
+
+    /// A picture is there that was made so long ago; returns when it is shown.
+    pub(super) fn handle_picture(&mut self, late: Duration, now: Instant) -> Instant {
+        let late = late.as_secs_f64();
+        if self.delay.is_none() {
+            self.since = now;
+        }
+        let bursts = now < self.since + BURST;
+        let least = self.least();
+        if bursts && !self.pictures.is_empty() && late < least - 0.005 {
+            self.pictures.clear();
+        }
+        self.pictures.push_back((now, late));
+        while self.pictures.len() > SAMPLES_MAX
+            || self.pictures.front().is_some_and(|it| it.0 + WINDOW < now)
+        {
+            self.pictures.pop_front();
+        }
+        let delay = self.slew(bursts, now);
+        now + Duration::from_secs_f64((delay - late).max(0.0))
+    }
+
+    fn slew(&mut self, bursts: bool, now: Instant) -> f64 {
+        let target = self.target();
+        let step = SLEW * (now - self.now).as_secs_f64();
+        self.now = now;
+        let delay = match self.delay {
+            Some(delay) if (target - delay).abs() <= JUMP && !(bursts && target < delay) => {
+                delay + (target - delay).clamp(-step, step)
+            }
+            _ => target,
+        };
+        self.delay = Some(delay);
+        delay
+    }
+
+    /// Nine of ten pictures come in time.
+    fn target(&self) -> f64 {
+        let mut delays: Vec<f64> = self.pictures.iter().map(|it| it.1).collect();
+        delays.sort_by(f64::total_cmp);
+        let rank = (delays.len() * 9).div_ceil(10).saturating_sub(1);
+        let even = delays.get(rank).copied().unwrap_or_default();
+        even.min(self.least() + EVEN_MAX)
+    }
+
+    fn least(&self) -> f64 {
+        let delays = self.pictures.iter().map(|it| it.1);
+        delays.fold(f64::INFINITY, f64::min)
+    }
+}

@@ -1,0 +1,188 @@
+//! What a viewer notes while it watches.
+
+use std::time::{Duration, Instant};
+
+/// Without a picture for so long the picture stood still, as a person sees it. The viewer page counts
+/// the same.
+const STALL: Duration = Duration::from_millis(400);
+
+/// A picture is at the live edge if nobody who watched all along would see a newer one at that moment:
+/// the next one comes within this, at 30 a second.
+const EDGE: Duration = Duration::from_millis(34);
+
+/// So long after a switch its pictures come as they will: what is earliest among them is the live edge,
+/// and gaps until then are the switch's.
+const SETTLED: Duration = Duration::from_millis(400);
+
+/// Where the view was that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The viewer received it already, hidden.
+    Ready,
+    /// The entry had it, for others.
+    Warm,
+    /// The entry had to fetch it.
+    Cold,
+    /// The entry had it a moment ago, and may have it still.
+    Fading,
+}
+
+/// A change to another camera.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Switch {
+    pub(super) place: Place,
+    /// From the hand until the first of it came.
+    pub(super) came: Option<Duration>,
+    /// From the hand to the first picture.
+    pub(super) seen: Duration,
+    /// From the hand to the first picture that is as early as those that follow: it has caught up.
+    pub(super) live: Duration,
+    /// The longest time without a new picture, from the hand to a little after the switch.
+    pub(super) gap: Duration,
+}
+
+/// Everything of one view.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// From the wish to watch to the first picture.
+    pub(super) first: Option<Duration>,
+    pub(super) switches: Vec<Switch>,
+    /// Switches that did not come in time, and were given up.
+    pub(super) failed: u32,
+    pub(super) stalls: u32,
+    pub(super) longest_gap: Duration,
+    pub(super) pictures: u64,
+    pub(super) bytes: u64,
+    /// How long it was watched.
+    pub(super) watched: Duration,
+}
+
+/// What is noted of a switch under way.
+#[derive(Clone, Debug)]
+struct Pending {
+    place: Place,
+    asked: Instant,
+    came: Option<Instant>,
+    seen: Option<Instant>,
+    /// Pictures since then: when they were drawn, and how late they had come.
+    pictures: Vec<(Instant, Duration)>,
+    gap: Duration,
+}
+
+/// Takes down what is seen.
+#[derive(Debug)]
+pub(super) struct Notes {
+    tally: Tally,
+    opened: Instant,
+    last: Option<Instant>,
+    pending: Option<Pending>,
+}
+
+impl Notes {
+    pub(super) fn new(opened: Instant) -> Self {
+        Self {
+            tally: Tally::default(),
+            opened,
+            last: None,
+            pending: None,
+        }
+    }
+
+    /// Whether a picture was seen.
+    pub(super) fn began(&self) -> bool {
+        self.tally.first.is_some()
+    }
+
+    /// Another camera should be seen. One that is asked for before the last was there takes its place.
+    pub(super) fn handle_asked(&mut self, place: Place, now: Instant) {
+        self.finish_switch();
+        self.pending = Some(Pending {
+            place,
+            asked: now,
+            came: None,
+            seen: None,
+            pictures: Vec::new(),
+            gap: Duration::ZERO,
+        });
+    }
+
+    /// The first of it is there.
+    pub(super) fn handle_first(&mut self, now: Instant) {
+        if let Some(pending) = &mut self.pending {
+            pending.came = Some(now);
+        }
+    }
+
+    /// It is seen from now on.
+    pub(super) fn handle_shown(&mut self, now: Instant) {
+        if let Some(pending) = &mut self.pending {
+            pending.seen.get_or_insert(now);
+        }
+    }
+
+    /// What was asked for did not come.
+    pub(super) fn handle_failed(&mut self) {
+        self.tally.failed += 1;
+        self.pending = None;
+    }
+
+    /// A picture is drawn, now or soon, that is so old then.
+    pub(super) fn handle_picture(&mut self, late: Duration, now: Instant) {
+        self.tally.pictures += 1;
+        self.tally.first.get_or_insert(now - self.opened);
+        // Of pictures of the view before that wait for their time, those are drawn whose time is before
+        // that of the new view's first.
+        let gap = self
+            .last
+            .map_or(Duration::ZERO, |it| now.saturating_duration_since(it));
+        self.note_gap(gap);
+        self.last = Some(now);
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        let Some(seen) = pending.seen else { return };
+        pending.pictures.push((now, late));
+        if now > seen + SETTLED {
+            self.finish_switch();
+        }
+    }
+
+    pub(super) fn handle_bytes(&mut self, bytes: usize) {
+        self.tally.bytes += bytes as u64;
+    }
+
+    pub(super) fn finish(mut self, now: Instant) -> Tally {
+        let last = self.last.unwrap_or(self.opened);
+        let gap = now.saturating_duration_since(last);
+        self.note_gap(gap);
+        self.finish_switch();
+        self.tally.watched = now - self.opened;
+        self.tally
+    }
+
+    fn note_gap(&mut self, gap: Duration) {
+        self.tally.stalls += u32::from(gap > STALL);
+        self.tally.longest_gap = self.tally.longest_gap.max(gap);
+        if let Some(pending) = &mut self.pending {
+            pending.gap = pending.gap.max(gap);
+        }
+    }
+
+    /// Sums a switch up, if its view was seen at all: the hand may have turned on before.
+    fn finish_switch(&mut self) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        let Some(seen) = pending.seen else { return };
+        let edge = pending.pictures.iter().map(|it| it.1).min();
+        let edge = edge.unwrap_or_default() + EDGE;
+        let live = pending.pictures.iter().find(|it| it.1 <= edge);
+        self.tally.switches.push(Switch {
+            place: pending.place,
+            came: pending.came.map(|it| it - pending.asked),
+            seen: pending.pictures.first().map_or(seen, |it| it.0) - pending.asked,
+            live: live.map_or(seen, |it| it.0) - pending.asked,
+            gap: pending.gap,
+        });
+    }
+}
