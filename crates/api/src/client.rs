@@ -12,8 +12,8 @@ use crate::app::{AppView, DeployApp, Release};
 use crate::error::{ErrorBody, ErrorDetail};
 use crate::event::Event;
 use crate::live::{
-    CreateStreamKey, CreatedStreamKey, LiveView, PublishCamera, PublishWay, StreamKeyView,
-    WatchEvent, WatchTicket,
+    Align, Aligned, CreateStreamKey, CreatedStreamKey, LiveView, PublishCamera, PublishWay,
+    StreamKeyView, WatchEvent, WatchTicket,
 };
 use crate::node::{JoinToken, NodeView};
 use crate::place::Place;
@@ -188,6 +188,18 @@ impl Client {
     ) -> Result<PublishWay, ClientError> {
         let path = format!("/v1/live/{event}/publish");
         self.send(Method::POST, &path, Some(publish)).await
+    }
+
+    /// Brings an event's cameras together in time. Answers when it has looked long enough.
+    pub async fn align(&self, event: &AppName, align: &Align) -> Result<Aligned, ClientError> {
+        let path = format!("/v1/live/{event}/align");
+        self.send(Method::POST, &path, Some(align)).await
+    }
+
+    /// Forgets what brings an event's cameras together.
+    pub async fn forget_alignment(&self, event: &AppName) -> Result<(), ClientError> {
+        let path = format!("/v1/live/{event}/align");
+        self.send(Method::DELETE, &path, None::<&()>).await
     }
 
     /// A key that lets cameras publish.

@@ -3,6 +3,8 @@
 //! The node asks with [`ToCenter`] and the center answers with [`FromCenter`]; the center asks with
 //! [`ToNode`] and the node answers with [`FromNode`].
 
+use std::collections::BTreeMap;
+
 use model::manifest::Stream;
 use model::{
     AppName, CameraName, Epoch, Manifest, NodeId, ReleaseNumber, Resources, SessionId, SiteName,
@@ -11,7 +13,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 use crate::UnixMillis;
-use crate::live::CameraStatus;
+use crate::live::{CameraStatus, Offsets, Sense};
 use crate::node::{Certificate, Endpoint};
 use crate::session::{Quality, ScreenSize, SessionState};
 use crate::site::SiteSpec;
@@ -208,6 +210,12 @@ pub enum ToNode {
     },
     /// What did the app print?
     Logs { session: SessionId, lines: u32 },
+    /// Watch the event's cameras that publish here for so long: when were there flashes or clicks?
+    Moments {
+        event: AppName,
+        by: Sense,
+        seconds: u8,
+    },
 }
 
 /// Why a node loses a session.
@@ -234,6 +242,9 @@ pub struct Plan {
     /// Who may publish.
     #[serde(default)]
     pub stream_keys: Vec<PlannedStreamKey>,
+    /// What brings cameras together, for each event where anything does.
+    #[serde(default)]
+    pub offsets: BTreeMap<AppName, Offsets>,
 }
 
 /// A key that lets cameras publish.
@@ -299,4 +310,18 @@ pub enum FromNode {
     Refused { why: String },
     /// To [`ToNode::Logs`], oldest first.
     Logs { lines: Vec<String> },
+    /// To [`ToNode::Moments`].
+    Moments { cameras: Vec<CameraMoments> },
+}
+
+/// What a camera saw or heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CameraMoments {
+    /// The camera.
+    pub camera: CameraName,
+    /// When, in microseconds since 1970 on the event's clock, its present offset added.
+    pub at_unix_us: Vec<u64>,
+    /// Why it could not be looked at, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }

@@ -1,5 +1,7 @@
 //! Live events: keys to publish with, tickets to watch with, and how the cameras are.
 
+mod align;
+
 use model::manifest::Live;
 use model::manifest::live::{AudioCodec, VideoCodec};
 use model::media::{AudioConfig, VideoConfig};
@@ -8,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::UnixMillis;
 use crate::session::Entry;
+
+pub use self::align::{
+    ALIGN_SECONDS_MAX, ALIGN_SECONDS_MIN, Align, Aligned, AlignedCamera, Offsets, Sense,
+};
 
 /// The broadcasts of an event lie below this.
 pub fn root(event: &AppName) -> String {
@@ -222,6 +228,9 @@ pub struct CameraStatus {
     /// How much later its last picture came than the earliest of the last seconds: jitter and queues
     /// on its way.
     pub late_ms: f64,
+    /// What is added to its timestamps so that it agrees with the event's other cameras.
+    #[serde(default)]
+    pub offset_ms: f64,
     /// Pictures that are known to be missing since it started.
     pub lost: u64,
     /// Renditions that are being made because somebody watches them.

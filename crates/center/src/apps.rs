@@ -94,6 +94,7 @@ pub(crate) async fn remove(shared: &Shared, name: &AppName) -> Result<(), Refusa
     let keys = numbers.iter().map(|it| key(name, *it)).collect();
     shared.records.remove_all(keys).await?;
     live::forget_keys(shared, name).await;
+    live::forget_offsets(shared, name).await;
     tracing::info!(app = %name, "an app was removed");
     let mut world = shared.world();
     for number in numbers {

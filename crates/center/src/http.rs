@@ -86,6 +86,10 @@ pub(crate) fn router(shared: Arc<Shared>, stop: CancellationToken) -> Router {
         .route("/v1/live/{event}/watch", post(live::watch))
         .route("/v1/live/{event}/publish", post(live::publish))
         .route(
+            "/v1/live/{event}/align",
+            post(live::align).delete(live::forget_alignment),
+        )
+        .route(
             "/v1/live/{event}/keys",
             get(live::keys).post(live::create_key),
         )

@@ -4,11 +4,13 @@
 //! at all: a ticket is signed and good by itself, so a crowd costs the center nothing but its
 //! requests.
 
+mod align;
 mod keys;
 mod publish;
 mod view;
 mod watch;
 
+pub(crate) use align::{align, forget_alignment, forget_offsets};
 pub(crate) use keys::{create_key, forget_keys, keys, revoke_key};
 pub(crate) use publish::publish;
 pub(crate) use view::{view, views};

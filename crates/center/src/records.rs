@@ -7,7 +7,7 @@ use std::sync::Arc;
 use api::UnixMillis;
 use api::app::Release;
 use api::link::Ingest;
-use api::live::StreamKeyView;
+use api::live::{Offsets, StreamKeyView};
 use api::node::{Certificate, Endpoint};
 use api::session::{Explanation, ScreenSize};
 use api::site::SiteSpec;
@@ -203,6 +203,22 @@ impl Record for StreamKeyRecord {
 
     fn key(&self) -> String {
         format!("stream-key/{}", self.id)
+    }
+}
+
+/// What brings the cameras of an event together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AlignmentRecord {
+    pub(crate) event: AppName,
+    /// Cameras without an entry are as they come.
+    pub(crate) offsets: Offsets,
+}
+
+impl Record for AlignmentRecord {
+    const PREFIX: &'static str = "alignment/";
+
+    fn key(&self) -> String {
+        format!("alignment/{}", self.event)
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     /// Work that must end although the one who asked for it has gone away.
     pub(crate) tasks: TaskTracker,
     pub(crate) wake: Wake,
+    /// Held while the cameras of an event are brought together.
+    pub(crate) aligning: tokio::sync::Mutex<()>,
     pub(crate) started: Instant,
     pub(crate) started_unix_ms: UnixMillis,
     world: Mutex<World>,
@@ -67,6 +69,7 @@ impl Shared {
             hub: Hub::default(),
             tasks: TaskTracker::new(),
             wake: Wake::default(),
+            aligning: tokio::sync::Mutex::default(),
             started: Instant::now(),
             started_unix_ms: clock::unix_ms(),
             world: Mutex::new(world),

@@ -18,7 +18,8 @@ use mesh::link::Link;
 use model::{AppName, NodeId, Resources, SessionId, SiteName};
 
 use crate::records::{
-    NodeRecord, RecordError, Records, ReleaseRecord, Revision, SessionRecord, StreamKeyRecord,
+    AlignmentRecord, NodeRecord, RecordError, Records, ReleaseRecord, Revision, SessionRecord,
+    StreamKeyRecord,
 };
 use crate::sessions::Told;
 
@@ -35,6 +36,7 @@ pub(crate) struct World {
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     /// By their ids.
     pub(crate) stream_keys: BTreeMap<String, (StreamKeyRecord, Revision)>,
+    pub(crate) alignments: BTreeMap<AppName, (AlignmentRecord, Revision)>,
     /// Links of nodes that have not said who they are yet, too.
     pub(crate) links: BTreeMap<NodeId, Link>,
     /// Sessions that are about to get an owner: a node may report their reservation before the
@@ -156,6 +158,9 @@ impl World {
         for (record, revision) in records.all().await? {
             world.put_stream_key(record, revision);
         }
+        for (record, revision) in records.all().await? {
+            world.put_alignment(record, revision);
+        }
         world.dirty = Dirty::default();
         Ok(world)
     }
@@ -184,6 +189,11 @@ impl World {
     pub(crate) fn put_stream_key(&mut self, record: StreamKeyRecord, revision: Revision) {
         self.stream_keys
             .insert(record.id.clone(), (record, revision));
+    }
+
+    pub(crate) fn put_alignment(&mut self, record: AlignmentRecord, revision: Revision) {
+        self.alignments
+            .insert(record.event.clone(), (record, revision));
     }
 
     /// Takes a node's record, unless a newer one is here already.

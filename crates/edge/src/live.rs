@@ -8,6 +8,7 @@ mod ahead;
 mod board;
 mod camera;
 mod gates;
+mod moments;
 mod renditions;
 mod webrtc;
 
@@ -15,11 +16,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use api::link::{CameraSummary, Plan, PlannedStreamKey};
+use api::live::Offsets;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use logic::mediaclock::Offset;
 use model::manifest::Live as Event;
 use model::{AppName, CameraName, Manifest};
 use relay::Refusal;
+use relay::camera::Told;
 use relay::ingest::{Admit, Admitted, Asked, Limits};
 use relay::media::publication;
 use relay::webrtc::WebRtc;
@@ -29,6 +33,7 @@ use crate::shared::Shared;
 use board::Boards;
 use camera::Camera;
 pub(crate) use gates::Gates;
+pub(crate) use moments::notice;
 
 /// What viewers' connections are called; the event's name follows.
 const VIEWER: &str = "viewer of ";
@@ -53,6 +58,7 @@ pub(crate) struct Live {
 struct State {
     events: BTreeMap<AppName, Arc<Event>>,
     keys: Vec<PlannedStreamKey>,
+    offsets: BTreeMap<AppName, Offsets>,
     cameras: BTreeMap<(AppName, CameraName), Arc<Camera>>,
 }
 
@@ -85,12 +91,15 @@ impl Live {
         });
         state.events = live.collect();
         state.keys.clone_from(&plan.stream_keys);
+        state.offsets.clone_from(&plan.offsets);
         let State {
             events,
             keys,
+            offsets,
             cameras,
         } = &*state;
         for ((event, name), camera) in cameras {
+            camera.correct(offset(offsets, event, name));
             let event = events.get(event);
             let known = event.is_some_and(|it| it.camera(name).is_some());
             let allowed = keys.iter().any(|it| it.hash == camera.key_hash);
@@ -115,6 +124,15 @@ impl Live {
                 camera: name.clone(),
                 status: camera.status(),
             })
+            .collect()
+    }
+
+    /// What is known of each camera of an event that publishes here.
+    fn told(&self, event: &AppName) -> Vec<(CameraName, Told)> {
+        let state = self.lock();
+        let cameras = state.cameras.iter().filter(|((of, _), _)| of == event);
+        cameras
+            .map(|((_, name), camera)| (name.clone(), camera.told()))
             .collect()
     }
 
@@ -171,7 +189,9 @@ impl Live {
             ..Limits::default()
         };
         let stop = self.shared.stop.child_token();
-        let camera = Arc::new(Camera::new(stop, sink.farewell(), hash, asked.gateway));
+        let camera = Camera::new(stop, sink.farewell(), hash, asked.gateway);
+        camera.correct(offset(&state.offsets, &asked.event, &asked.camera));
+        let camera = Arc::new(camera);
         let key = (asked.event.clone(), asked.camera.clone());
         let before = state.cameras.insert(key.clone(), Arc::clone(&camera));
         let (live, shared) = (Arc::clone(self), Arc::clone(&self.shared));
@@ -212,6 +232,12 @@ impl Admit for Door {
     fn admit(&self, asked: Asked) -> BoxFuture<'_, Result<Admitted, Refusal>> {
         async move { self.0.decide(&asked) }.boxed()
     }
+}
+
+/// What is added to a camera's timestamps.
+fn offset(offsets: &BTreeMap<AppName, Offsets>, event: &AppName, camera: &CameraName) -> Offset {
+    let micros = offsets.get(event).and_then(|it| it.get(camera));
+    Offset::micros(micros.copied().unwrap_or_default())
 }
 
 /// As the center hashes its secrets: SHA-256, hexadecimal.

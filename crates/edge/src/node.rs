@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::live::Live;
+use crate::live::{Live, notice};
 use crate::machine::Busy;
 use crate::peers::Peers;
 use crate::session::{self, Command, SessionConfig};
@@ -190,6 +190,14 @@ impl Node {
                 }
                 None => unknown(session),
             },
+            ToNode::Moments { event, by, seconds } => {
+                let live = Arc::clone(&self.live);
+                self.shared.tracker.spawn(async move {
+                    let cameras = notice(&live, &event, by, seconds).await;
+                    let _ = answer.send(FromNode::Moments { cameras });
+                });
+                return;
+            }
         };
         // The center may have given up waiting; then nobody wants the answer.
         let _ = answer.send(reply);

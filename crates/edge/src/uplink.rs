@@ -23,7 +23,8 @@ use crate::shared::Shared;
 /// What the center may take to answer anything.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
-/// What this node may take to answer the center. Everything is decided in memory.
+/// What this node may take to answer the center, besides watching what it is asked to watch.
+/// Everything is decided in memory.
 const ANSWER_MAX: Duration = Duration::from_secs(4);
 
 /// After a lost link or a failed dial: at once, then twice as long each time.
@@ -264,12 +265,16 @@ impl Handler for Questions {
     async fn call(&self, _center: &Peer, request: Bytes) -> Result<Bytes, String> {
         let ask: ToNode = serde_json::from_slice(&request)
             .map_err(|error| format!("the question is not understood: {error}"))?;
+        let watched = match &ask {
+            ToNode::Moments { seconds, .. } => Duration::from_secs((*seconds).into()),
+            _ => Duration::ZERO,
+        };
         let (answer_tx, answer) = oneshot::channel();
         let asked = async {
             self.events.send(Event::Asked(ask, answer_tx)).await.ok()?;
             answer.await.ok()
         };
-        let answer: FromNode = tokio::time::timeout(ANSWER_MAX, asked)
+        let answer: FromNode = tokio::time::timeout(watched + ANSWER_MAX, asked)
             .await
             .map_err(|_| "the node is too busy to answer".to_owned())?
             .ok_or_else(|| "the node is stopping".to_owned())?;

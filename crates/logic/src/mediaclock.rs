@@ -3,12 +3,15 @@
 //! A publisher's timestamps start anywhere, run at their own pace, wrap and jump. What arrives has
 //! been delayed by the network, which only ever adds: so the least delay of a while is the truth,
 //! and the difference between the clocks is taken from it. [`Unwrap`] makes counters endless,
-//! [`MediaClock`] maps timestamps, [`corrections`] brings cameras together that saw the same flash.
+//! [`MediaClock`] maps timestamps; [`Flashes`] and [`Clicks`] find moments that every camera saw or
+//! heard, and [`corrections`] brings cameras together by them.
 
-use std::collections::{BTreeMap, VecDeque};
+mod moment;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use model::CameraName;
+pub use self::moment::{Clicks, Correction, Flashes, corrections};
 
 /// What is added to timestamps; may be negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +28,19 @@ impl Offset {
     /// In microseconds.
     pub const fn as_micros(self) -> i64 {
         self.micros
+    }
+
+    /// In seconds.
+    pub fn as_secs_f64(self) -> f64 {
+        exact(self.micros) / 1e6
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            micros: self.micros.saturating_add(other.micros),
+        }
     }
 
     /// The time that is this much later, and never before its epoch.
@@ -202,56 +218,6 @@ impl State {
     }
 }
 
-/// What is added to a camera's timestamps so that it agrees with the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Correction {
-    /// Positive if the camera was early.
-    pub add: Offset,
-    /// How many moments it was found from.
-    pub moments: usize,
-    /// The furthest that one of them is off after it.
-    pub spread: Duration,
-}
-
-/// Moments further apart than this are not the same one: half of the shortest time between flashes
-/// that a person makes by hand.
-const SAME_MOMENT: i64 = 400_000;
-
-/// What brings cameras together that saw the same flashes or heard the same clicks, given when each
-/// saw them on the node's wall clock. Everything is moved toward `reference`; a camera that saw
-/// nothing of it is left out.
-pub fn corrections(
-    reference: &CameraName,
-    seen: &BTreeMap<CameraName, Vec<Duration>>,
-) -> BTreeMap<CameraName, Correction> {
-    let Some(moments) = seen.get(reference) else {
-        return BTreeMap::new();
-    };
-    let found = seen.iter().filter_map(|(camera, theirs)| {
-        let mut differences: Vec<i64> = moments
-            .iter()
-            .filter_map(|moment| {
-                let differences = theirs.iter().map(|it| micros(*moment) - micros(*it));
-                differences
-                    .min_by_key(|it| it.abs())
-                    .filter(|it| it.abs() <= SAME_MOMENT)
-            })
-            .collect();
-        differences.sort_unstable();
-        let add_micros = *differences.get(differences.len() / 2)?;
-        let spread = differences.iter().map(|it| it.abs_diff(add_micros)).max()?;
-        Some((
-            camera.clone(),
-            Correction {
-                add: Offset::micros(add_micros),
-                moments: differences.len(),
-                spread: Duration::from_micros(spread),
-            },
-        ))
-    });
-    found.collect()
-}
-
 fn micros(time: Duration) -> i64 {
     // A quarter of the range, 73,000 years, so that sums and differences stay inside.
     i64::try_from(time.as_micros())
@@ -389,29 +355,6 @@ mod tests {
             assert_eq!(next - last, 1 << 29);
             last = next;
         }
-    }
-
-    #[test]
-    fn cameras_agree_after_correction() {
-        let seen = |name: &str, ms: &[u64]| {
-            let moments = ms.iter().map(|it| Duration::from_millis(*it)).collect();
-            (name.parse().unwrap(), moments)
-        };
-        let seen = BTreeMap::from([
-            seen("north", &[1_000, 2_000, 3_000]),
-            seen("east", &[1_040, 2_042, 3_038]),
-            seen("west", &[970, 1_968]),
-            seen("south", &[5_000]),
-        ]);
-        let got: Vec<String> = corrections(&"north".parse().unwrap(), &seen)
-            .into_iter()
-            .map(|(camera, it)| {
-                let (add, spread) = (it.add.as_micros() / 1_000, it.spread.as_millis());
-                format!("{camera} {add}±{spread} of {}", it.moments)
-            })
-            .collect();
-        assert_eq!(got, ["east -40±2 of 3", "north 0±0 of 3", "west 32±2 of 2"]);
-        assert!(corrections(&"nobody".parse().unwrap(), &seen).is_empty());
     }
 
     #[test]

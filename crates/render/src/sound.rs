@@ -21,6 +21,7 @@ use crate::wake::Orders;
 use packer::Packer;
 use pulse::{Heard, Pulse};
 
+pub mod decoder;
 mod packer;
 mod pulse;
 

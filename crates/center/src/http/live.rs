@@ -1,8 +1,8 @@
 //! `/v1/live`
 
 use api::live::{
-    CreateStreamKey, CreatedStreamKey, LiveView, PublishCamera, PublishWay, StreamKeyView,
-    WatchEvent, WatchTicket,
+    Align, Aligned, CreateStreamKey, CreatedStreamKey, LiveView, PublishCamera, PublishWay,
+    StreamKeyView, WatchEvent, WatchTicket,
 };
 use api::{ErrorBody, Page};
 use axum::Json;
@@ -69,6 +69,38 @@ pub(super) async fn publish(
     Body(body): Body<PublishCamera>,
 ) -> Answer<PublishWay> {
     live::publish(&api.shared, &event, &key, &body).map(Json)
+}
+
+/// Brings the event's cameras together in time, by flashes that all of them see or claps that all of
+/// them hear while it looks. Answers when it has looked long enough.
+#[utoipa::path(post, path = "/v1/live/{event}/align", tag = "live", security(("token" = [])), params(("event" = AppName, Path)), request_body = Align, responses(
+    (status = 200, body = Aligned),
+    (status = 401, body = ErrorBody),
+    (status = 404, body = ErrorBody),
+    (status = 409, body = ErrorBody),
+))]
+pub(super) async fn align(
+    State(api): State<Api>,
+    _: Administrator,
+    Segment(event): Segment<AppName>,
+    Body(body): Body<Align>,
+) -> Answer<Aligned> {
+    live::align(&api.shared, &event, &body).await.map(Json)
+}
+
+/// Forgets what brings the event's cameras together: they are as they come.
+#[utoipa::path(delete, path = "/v1/live/{event}/align", tag = "live", security(("token" = [])), params(("event" = AppName, Path)), responses(
+    (status = 204),
+    (status = 401, body = ErrorBody),
+    (status = 404, body = ErrorBody),
+))]
+pub(super) async fn forget_alignment(
+    State(api): State<Api>,
+    _: Administrator,
+    Segment(event): Segment<AppName>,
+) -> Result<StatusCode, Refusal> {
+    live::forget_alignment(&api.shared, &event).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Makes a key that lets cameras publish. Its secret is told once.

@@ -75,6 +75,11 @@ fn plan(world: &World, node: &Node) -> Plan {
     let keys = world.stream_keys.values().map(|it| &it.0);
     Plan {
         generation: 0,
+        offsets: world
+            .alignments
+            .iter()
+            .map(|(event, (record, _))| (event.clone(), record.offsets.clone()))
+            .collect(),
         stream_keys: keys
             .map(|it| PlannedStreamKey {
                 event: it.event.clone(),

@@ -230,7 +230,7 @@ async fn ask_to_reserve(
     match shared.ask(node, &reserve, ANSWER_MAX).await? {
         FromNode::Reserved { .. } | FromNode::Ok => Ok(()),
         FromNode::Refused { why } => Err(AskError::Refused(why)),
-        FromNode::Logs { .. } => Err(AskError::Garbled),
+        FromNode::Logs { .. } | FromNode::Moments { .. } => Err(AskError::Garbled),
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Camera {
     gateway: Gateway,
     since_unix_ms: u64,
     told: watch::Sender<Told>,
+    /// What is added to its timestamps.
+    correction: watch::Sender<Offset>,
     /// Renditions that are being made.
     made: watch::Sender<Vec<RenditionName>>,
 }
@@ -58,6 +60,7 @@ impl Camera {
             gateway,
             since_unix_ms: u64::try_from(since).unwrap_or(u64::MAX),
             told: watch::Sender::default(),
+            correction: watch::Sender::default(),
             made: watch::Sender::default(),
         }
     }
@@ -66,6 +69,20 @@ impl Camera {
     pub(super) fn end(&self, why: &'static str) {
         self.farewell.say(Refusal(why.into()));
         self.stop.cancel();
+    }
+
+    /// What is added to its timestamps from the next group on.
+    pub(super) fn correct(&self, offset: Offset) {
+        self.correction.send_if_modified(|it| {
+            let changed = *it != offset;
+            *it = offset;
+            changed
+        });
+    }
+
+    /// What is known of it.
+    pub(super) fn told(&self) -> Told {
+        self.told.borrow().clone()
     }
 
     /// How it is, for people.
@@ -83,6 +100,7 @@ impl Camera {
             kilobits_per_second: kilobits(&told),
             group_ms: group_ms(&told),
             late_ms: told.clock.late.as_secs_f64() * 1e3,
+            offset_ms: self.correction.borrow().as_secs_f64() * 1e3,
             lost: told.figures.lost,
             renditions: self.made.borrow().clone(),
             warnings: told.warnings.iter().map(|it| it.text.clone()).collect(),
@@ -106,11 +124,9 @@ pub(super) async fn run(
         let forms = event.renditions.clone();
         let describe =
             move |told: &Told| info_of(told, renditions::possible(&forms, told.video.as_ref()));
-        // Nothing measures yet by how much cameras differ beyond their way here: no correction.
-        let (_, correction) = watch::channel(Offset::default());
         let carry = Carry {
             keep: KEEP,
-            correction,
+            correction: camera.correction.subscribe(),
             told: camera.told.clone(),
             describe: Box::new(describe),
         };

@@ -5,7 +5,8 @@ mod teller;
 
 use api::Page;
 use api::live::{
-    CameraStatus, CameraView, CreateStreamKey, CreatedStreamKey, LiveView, StreamKeyView,
+    Align, Aligned, CameraStatus, CameraView, CreateStreamKey, CreatedStreamKey, LiveView, Sense,
+    StreamKeyView,
 };
 use clap::Subcommand;
 use model::{AppName, CameraName};
@@ -28,6 +29,29 @@ pub(super) enum AskCommand {
     Status {
         /// The event
         event: Option<AppName>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Bring the cameras of an event together in time
+    ///
+    /// Flash a light that every camera sees, or clap where every camera hears it, about once a second
+    /// while it looks. What is found is added to the cameras' timestamps from then on, also when they
+    /// start anew.
+    Align {
+        /// The event
+        event: AppName,
+        /// By what
+        #[arg(long, value_enum, default_value_t = By::Flash)]
+        by: By,
+        /// How long to look and listen, 2 to 10
+        #[arg(long, default_value_t = Align::default().seconds)]
+        seconds: u8,
+        /// The camera that the others follow [default: the one that noticed the most]
+        #[arg(long)]
+        reference: Option<CameraName>,
+        /// Forget what was found before; look at nothing
+        #[arg(long, conflicts_with_all = ["by", "seconds", "reference"])]
+        reset: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -67,6 +91,21 @@ pub(super) enum KeyCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+}
+
+/// By what cameras are brought together.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum By {
+    /// Flashes of light
+    Flash,
+    /// Claps and clicks
+    Sound,
+}
+
+/// What was forgotten.
+#[derive(Debug, Serialize)]
+struct Forgotten {
+    event: AppName,
 }
 
 /// What was revoked.
@@ -110,6 +149,38 @@ impl AskCommand {
                 }
                 output.data(&events, status)
             }
+            Self::Align {
+                event,
+                client,
+                reset: true,
+                ..
+            } => {
+                client.connect()?.forget_alignment(&event).await?;
+                output.data(&Forgotten { event }, |it| {
+                    format!("the cameras of {} are as they come", it.event)
+                })
+            }
+            Self::Align {
+                event,
+                by,
+                seconds,
+                reference,
+                client,
+                ..
+            } => {
+                let (by, what) = match by {
+                    By::Flash => (Sense::Flash, "Flash a light that every camera sees"),
+                    By::Sound => (Sense::Sound, "Clap where every camera hears it"),
+                };
+                say(&format!("{what}, about once a second, for {seconds} s."));
+                let align = Align {
+                    by,
+                    seconds,
+                    reference,
+                };
+                let aligned = client.connect()?.align(&event, &align).await?;
+                output.data(&aligned, together)
+            }
             Self::Key(command) => command.run(output).await,
         }
     }
@@ -147,6 +218,22 @@ impl KeyCommand {
             }
         }
     }
+}
+
+fn together(it: &Aligned) -> String {
+    let mut table = Table::new(&["camera", "offset>", "changed>", "moments>", "spread>", ""]);
+    for camera in &it.cameras {
+        let reference = (camera.name == it.reference).then(|| "the others follow it".to_owned());
+        table.row([
+            camera.name.to_string(),
+            milliseconds(camera.offset_ms),
+            milliseconds(camera.changed_ms),
+            camera.moments.to_string(),
+            milliseconds(camera.spread_ms),
+            reference.or_else(|| camera.why.clone()).unwrap_or_default(),
+        ]);
+    }
+    table.render()
 }
 
 /// The addresses to publish to with a key.
@@ -228,6 +315,7 @@ fn status(events: &Page<LiveView>) -> String {
             "kbit/s>",
             "group>",
             "late>",
+            "offset>",
             "lost>",
             "made for viewers",
             "to change",
@@ -241,10 +329,10 @@ fn status(events: &Page<LiveView>) -> String {
     text
 }
 
-fn row(camera: &CameraView) -> [String; 11] {
+fn row(camera: &CameraView) -> [String; 12] {
     let site = camera.site.as_ref().map(ToString::to_string);
     let Some(status) = &camera.status else {
-        let mut row = [const { String::new() }; 11];
+        let mut row = [const { String::new() }; 12];
         row[0] = camera.name.to_string();
         row[1] = "silent".to_owned();
         return row;
@@ -258,6 +346,7 @@ fn row(camera: &CameraView) -> [String; 11] {
         format!("{:.0}", status.kilobits_per_second),
         milliseconds(status.group_ms),
         milliseconds(status.late_ms),
+        milliseconds(status.offset_ms),
         status.lost.to_string(),
         crate::output::joined(&status.renditions),
         status.warnings.join("; "),

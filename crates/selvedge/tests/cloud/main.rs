@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test helper fails its test")]
 #![expect(clippy::print_stdout, reason = "figures, and logs of what failed")]
 
+mod align;
 mod attacks;
 mod faults;
 mod links;

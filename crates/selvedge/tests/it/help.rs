@@ -32,6 +32,7 @@ const COMMANDS: &[&str] = &[
     "live",
     "live publish",
     "live status",
+    "live align",
     "live key",
     "live key create",
     "live key list",

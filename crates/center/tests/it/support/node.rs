@@ -417,6 +417,7 @@ impl Script {
                 let said = format!("{session} says up to {lines} lines");
                 FromNode::Logs { lines: vec![said] }
             }
+            ToNode::Moments { .. } => refused("it has no eyes"),
         }
     }
 }
