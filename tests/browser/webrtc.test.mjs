@@ -6,6 +6,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 
 import { Cloud, LIMIT_MS, missing, openBrowser, until, withProfile } from "./harness.mjs";
+import { Link } from "./link.mjs";
 
 /** Each camera has a colour of its own along the lower edge. */
 const CAMERAS = {
@@ -172,6 +173,33 @@ describe("WebRTC", { skip: missing() || noFfmpeg(), timeout: 600_000 }, () => {
   );
 
   test(
+    "a link that narrows gets a smaller picture, and the whole one when it is wide again",
+    inProfile(async (context) => {
+      if (!(await status("north"))) publish("north");
+      await eventually(async () => (await status("north"))?.group_ms > 0);
+      const page = await openPage(context);
+      const link = new Link();
+      await page.exposeFunction("linkTo", (address) => link.to(address));
+      await page.evaluate((url) => window.whep(url), `${cloud.ready.center}/whep/pitch/north`);
+      // A link is tried for more every few seconds: the way up takes some of them.
+      const rendition = (name) => until(page, (name) => window.playing.words.at(-1)?.camera === "north" && window.playing.words.at(-1).rendition === name, name, 2 * LIMIT_MS);
+      await rendition(null);
+      const began = Date.now();
+      link.bitsPerSecond = 550_000;
+      await rendition("low");
+      const fell = Date.now();
+      const before = await page.evaluate(() => window.playing.stats());
+      await eventually(async () => (await page.evaluate(() => window.playing.stats())).framesDecoded > before.framesDecoded + 60);
+      const wide = Date.now();
+      link.bitsPerSecond = 20_000_000;
+      await rendition(null);
+      console.log(`smaller after ${fell - began} ms, whole again after ${Date.now() - wide} ms`);
+      await page.evaluate(() => window.playing.end());
+      link.close();
+    }),
+  );
+
+  test(
     "what cannot be is refused in words",
     inProfile(async (context) => {
       const page = await openPage(context);
@@ -220,7 +248,9 @@ function inPage() {
     const text = await response.text();
     if (response.status !== 201) return { status: response.status, ...JSON.parse(text) };
     const location = response.headers.get("location");
-    await pc.setRemoteDescription({ type: "answer", sdp: text });
+    const [, host, port] = /a=candidate:\S+ 1 udp \d+ (\S+) (\d+) /.exec(text);
+    const way = window.linkTo ? await window.linkTo(`${host}:${port}`) : `${host}:${port}`;
+    await pc.setRemoteDescription({ type: "answer", sdp: text.replace(` ${host} ${port} typ`, ` ${way.replace(":", " ")} typ`) });
     const end = async () => {
       const ended = await fetch(new URL(location, response.url), { method: "DELETE" });
       pc.close();
