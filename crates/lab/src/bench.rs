@@ -30,7 +30,7 @@ pub static BENCHES: &[Bench] = &[
     Bench {
         name: "relay",
         about: "what a relay costs: processor for what it carries, time, memory; ours and upstream's",
-        flags: &["only"],
+        flags: &["only", "watchers"],
         run: relay::run,
     },
     Bench {
@@ -42,7 +42,7 @@ pub static BENCHES: &[Bench] = &[
     Bench {
         name: "view",
         about: "how it is to walk around a live event: switches, gaps, stalls, bytes, a crowd",
-        flags: &["trace", "only"],
+        flags: &["trace", "only", "viewers"],
         run: view::run,
     },
     Bench {

@@ -15,17 +15,36 @@ use self::chain::{Chain, Kind};
 use self::load::{Load, Measured};
 use super::{Flags, Line, Progress};
 
-/// How many watch through how many relays, and how large pictures are, in bytes: about as much in all,
-/// so that every cell fits two cores.
-const CELLS: &[(usize, usize, usize)] = &[
-    (1, 1, 100_000),
-    (50, 1, 20_000),
-    (200, 1, 5_000),
-    (1_000, 1, 1_000),
-    (1, 2, 100_000),
-    (200, 2, 5_000),
-    (1, 3, 100_000),
-    (200, 3, 5_000),
+/// What is carried how far.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    watchers: usize,
+    hops: usize,
+    /// Of a picture, in bytes.
+    picture: usize,
+    /// Pictures a second.
+    rate: u32,
+}
+
+const fn cell(watchers: usize, hops: usize, picture: usize, rate: u32) -> Cell {
+    Cell {
+        watchers,
+        hops,
+        picture,
+        rate,
+    }
+}
+
+/// About 240 Mbit/s in all where there are many, so that every cell fits two cores with its watchers.
+const CELLS: &[Cell] = &[
+    cell(1, 1, 100_000, 30),
+    cell(50, 1, 20_000, 30),
+    cell(200, 1, 5_000, 30),
+    cell(1_000, 1, 3_000, 10),
+    cell(1, 2, 100_000, 30),
+    cell(200, 2, 5_000, 30),
+    cell(1, 3, 100_000, 30),
+    cell(200, 3, 5_000, 30),
 ];
 
 /// Each cell is measured so often, in turns: what else the machine does meets both.
@@ -40,14 +59,20 @@ const THROUGHPUT_GOAL: f64 = 1.2;
 /// When a relay is missing and cannot be installed, or does not carry what it should.
 pub fn run(flags: &Flags, progress: Progress<'_>) -> anyhow::Result<Vec<Line>> {
     let ours_only = flags.get("only").is_some_and(|it| it == "ours");
+    let watchers = flags.get("watchers").map(|it| it.parse());
+    let watchers: Option<usize> = watchers.transpose().context("--watchers takes a number")?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?
-        .block_on(measure(ours_only, progress))
+        .block_on(measure(ours_only, watchers, progress))
 }
 
-async fn measure(ours_only: bool, progress: Progress<'_>) -> anyhow::Result<Vec<Line>> {
+async fn measure(
+    ours_only: bool,
+    only: Option<usize>,
+    progress: Progress<'_>,
+) -> anyhow::Result<Vec<Line>> {
     let kinds: &[Kind] = if ours_only {
         &[Kind::Ours]
     } else {
@@ -55,47 +80,45 @@ async fn measure(ours_only: bool, progress: Progress<'_>) -> anyhow::Result<Vec<
         &[Kind::Ours, Kind::Upstream]
     };
     let mut lines = Vec::new();
-    for (watchers, hops, picture) in CELLS.iter().copied() {
+    for cell in CELLS {
+        let Cell { watchers, hops, .. } = *cell;
+        if only.is_some_and(|it| it != watchers) {
+            continue;
+        }
         let mut of_kinds = [Vec::new(), Vec::new()];
         for round in 0..ROUNDS {
             for (kind, all) in kinds.iter().zip(&mut of_kinds) {
+                let round = round + 1;
                 progress(&format!(
-                    "{kind}: {watchers} watchers, {hops} hops, round {}",
-                    round + 1
+                    "{kind}: {watchers} watchers, {hops} hops, round {round}"
                 ));
-                let one = cell(*kind, watchers, hops, picture).await;
-                let what = || format!("{kind}, {watchers} watchers, {hops} hops");
-                let one = one.with_context(what)?;
-                progress(&format!("{:.3} s a Gbit", one.cost()));
-                all.push(one);
+                match carry(*kind, cell).await {
+                    Ok(one) => all.push(one),
+                    // What one cell cannot tell, others can.
+                    Err(error) => progress(&format!("not measured: {error:#}")),
+                }
             }
         }
-        let name = match (watchers, hops) {
-            (1, 1) => "1 watcher, 1 hop".to_owned(),
-            (1, _) => format!("1 watcher, {hops} hops"),
-            (_, 1) => format!("{watchers} watchers, 1 hop"),
-            _ => format!("{watchers} watchers, {hops} hops"),
+        let plural = |count: usize, what: &str| match count {
+            1 => format!("1 {what}"),
+            _ => format!("{count} {what}s"),
         };
+        let name = format!("{}, {}", plural(watchers, "watcher"), plural(hops, "hop"));
         let of_kinds = of_kinds.map(|all| Measured::sum(&all));
-        tell(&name, &of_kinds, &mut lines);
+        tell(&name, &of_kinds, ours_only, &mut lines);
     }
     Ok(lines)
 }
 
-async fn cell(
-    kind: Kind,
-    watchers: usize,
-    hops: usize,
-    picture: usize,
-) -> anyhow::Result<Measured> {
-    let chain = Chain::start(kind, hops).await?;
-    let load = Load::start(&chain, watchers, picture).await?;
+async fn carry(kind: Kind, cell: &Cell) -> anyhow::Result<Measured> {
+    let chain = Chain::start(kind, cell.hops).await?;
+    let load = Load::start(&chain, cell.watchers, cell.picture, cell.rate).await?;
     let measured = load.measure(&chain).await;
     load.stop().await;
     measured
 }
 
-fn tell(name: &str, of_kinds: &[Option<Measured>; 2], lines: &mut Vec<Line>) {
+fn tell(name: &str, of_kinds: &[Option<Measured>; 2], ours_only: bool, lines: &mut Vec<Line>) {
     let costs: Vec<f64> = of_kinds.iter().flatten().map(Measured::cost).collect();
     for (kind, measured) in [Kind::Ours, Kind::Upstream].into_iter().zip(of_kinds) {
         let Some(measured) = measured else { continue };
@@ -113,9 +136,13 @@ fn tell(name: &str, of_kinds: &[Option<Measured>; 2], lines: &mut Vec<Line>) {
             )),
         );
     }
-    if let [ours, upstream] = costs[..] {
+    if !ours_only {
+        let ratio = match costs[..] {
+            [ours, upstream] => upstream / ours,
+            _ => f64::NAN,
+        };
         lines.push(
-            Line::higher(format!("{name}: throughput a core"), "x", upstream / ours)
+            Line::higher(format!("{name}: throughput a core"), "x", ratio)
                 .goal(THROUGHPUT_GOAL)
                 .note("ours against upstream's"),
         );

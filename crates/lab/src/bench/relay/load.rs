@@ -19,8 +19,7 @@ use crate::terminal::table;
 const BROADCAST: &str = "bench/picture";
 const TRACK: &str = "video";
 
-/// Pictures a second, and in a group.
-const RATE: u32 = 30;
+/// Pictures in a group.
 const GROUP: u64 = 15;
 
 /// Sockets of the watchers: what a few hundred share is not what is measured.
@@ -56,6 +55,8 @@ struct Counts {
 /// Everybody, while they are there.
 pub(super) struct Load {
     watchers: usize,
+    /// Pictures a second.
+    rate: u32,
     counts: Arc<Counts>,
     lines: Vec<Line>,
     stop: CancellationToken,
@@ -82,6 +83,7 @@ impl Load {
         chain: &Chain,
         watchers: usize,
         picture: usize,
+        rate: u32,
     ) -> anyhow::Result<Self> {
         let histogram = || Histogram::new_with_bounds(1, 60_000_000, 3);
         let latencies: Vec<_> = (0..8).map(|_| histogram()).collect::<Result<_, _>>()?;
@@ -96,6 +98,7 @@ impl Load {
         };
         let mut load = Self {
             watchers,
+            rate,
             counts: Arc::new(counts),
             lines: Vec::new(),
             stop: CancellationToken::new(),
@@ -155,7 +158,7 @@ impl Load {
             .with_max_age(Duration::from_secs(2));
         let track = broadcast.create_track(TRACK, info)?;
         broadcast.announce(origin::Route::default())?;
-        let publish = send(broadcast, track, picture, self.counts.begun);
+        let publish = send(broadcast, track, (picture, self.rate), self.counts.begun);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             if let Some(Err(error)) = stop.run_until_cancelled(publish).await {
@@ -196,7 +199,7 @@ impl Load {
             bytes: self.counts.bytes.load(Ordering::Relaxed),
             seconds,
             pictures: self.counts.pictures.load(Ordering::Relaxed),
-            expected: seconds * f64::from(RATE) * self.watchers as f64,
+            expected: seconds * f64::from(self.rate) * self.watchers as f64,
             latency,
             resident_mb: after.last().map_or(0.0, |it| it.resident_mb),
         })
@@ -252,10 +255,10 @@ impl Measured {
 async fn send(
     broadcast: broadcast::Producer,
     track: track::Producer,
-    picture: usize,
+    (picture, rate): (usize, u32),
     begun: Instant,
 ) -> anyhow::Result<()> {
-    let mut tick = tokio::time::interval(Duration::from_secs(1) / RATE);
+    let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut group = track.append_group()?;
     for number in 0_u64.. {

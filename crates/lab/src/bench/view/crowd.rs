@@ -13,8 +13,8 @@ use crate::arena::Settings;
 use crate::bench::usage::Usage;
 use crate::bench::{Line, Progress, endpoint};
 
-/// How many there are.
-const VIEWERS: usize = 1_000;
+/// How many there are, unless one says otherwise.
+pub(super) const VIEWERS: usize = 1_000;
 
 /// The sockets that they share.
 const SOCKETS: usize = 4;
@@ -53,12 +53,13 @@ struct Seen {
 /// Lets them in and tells how it went.
 pub(super) async fn measure(
     stage: &Stage,
+    viewers: usize,
     progress: Progress<'_>,
     lines: &mut Vec<Line>,
 ) -> anyhow::Result<()> {
-    let seen = watch(stage, progress).await?;
+    let seen = watch(stage, viewers, progress).await?;
     let tallies = &seen.tallies;
-    let name = format!("crowd of {VIEWERS}");
+    let name = format!("crowd of {viewers}");
     let rate = |it: &Tally| it.bytes as f64 * 8.0 / 1e6 / it.watched.as_secs_f64();
     let megabits: f64 = tallies.iter().map(rate).sum();
     let stalled = tallies.iter().filter(|it| it.stalls > 0).count();
@@ -71,7 +72,7 @@ pub(super) async fn measure(
         .goal(0.0)
         .note(format!(
             "{:.2} Mbit/s each, 4 switches a minute, no line before the edge",
-            megabits / VIEWERS as f64
+            megabits / viewers as f64
         )),
     );
     let (mut longest, mut firsts) = (histogram()?, histogram()?);
@@ -103,7 +104,7 @@ pub(super) async fn measure(
     Ok(())
 }
 
-async fn watch(stage: &Stage, progress: Progress<'_>) -> anyhow::Result<Seen> {
+async fn watch(stage: &Stage, viewers: usize, progress: Progress<'_>) -> anyhow::Result<Seen> {
     progress("a crowd comes in");
     let common = stage.common(Duration::from_millis(1)).await?;
     let door = stage.door().await?;
@@ -111,8 +112,8 @@ async fn watch(stage: &Stage, progress: Progress<'_>) -> anyhow::Result<Seen> {
     let tasks = TaskTracker::new();
     let endpoints = (0..SOCKETS).map(|_| endpoint());
     let endpoints: Vec<_> = endpoints.collect::<Result<_, _>>()?;
-    let mut views = Vec::with_capacity(VIEWERS);
-    for index in 0..VIEWERS {
+    let mut views = Vec::with_capacity(viewers);
+    for index in 0..viewers {
         let hand = hand::jumps(&common.seats, index, JUMPS_EVERY, WATCHES);
         let opened = Instant::now();
         let viewer = door.enter(&endpoints[index % SOCKETS]).await;
@@ -124,7 +125,7 @@ async fn watch(stage: &Stage, progress: Progress<'_>) -> anyhow::Result<Seen> {
     let (own, edge) = (Usage::of(std::process::id())?, stage.usage()?);
     tokio::time::sleep(MEASURED).await;
     let (own_after, edge_after) = (Usage::of(std::process::id())?, stage.usage()?);
-    let mut tallies = Vec::with_capacity(VIEWERS);
+    let mut tallies = Vec::with_capacity(viewers);
     for view in views {
         tallies.push(view.await.context("a viewer broke")?);
     }

@@ -187,3 +187,80 @@ impl Dice {
         (z >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring() -> Vec<Seat> {
+        (0..12)
+            .map(|it| Seat {
+                camera: format!("c{it}").parse().unwrap(),
+                bearing: Angle::degrees(30.0 * f64::from(it)),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_recording_becomes_views_of_a_minute() {
+        let dir = tempfile::tempdir().unwrap();
+        let line = |second: u32| {
+            let viewpoint = u32::from(second >= 10);
+            format!("{second}.0 {viewpoint} 0.0 0.1 0.2\n")
+        };
+        let lines: String = (0..100).map(line).collect();
+        let text = format!("timestamp viewpoint yaw pitch roll\n{lines}");
+        std::fs::write(dir.path().join("user1.txt"), text).unwrap();
+        std::fs::write(dir.path().join("README.md"), "no recording").unwrap();
+        let hands = recorded(dir.path(), &ring()).unwrap();
+        let lasts: Vec<u64> = hands.iter().map(|it| it.lasts.as_secs()).collect();
+        assert_eq!(lasts, [59, 39]);
+        let chosen = hands[0].moves.iter().filter_map(|it| match &it.to {
+            To::Camera(camera) => Some((it.at.as_secs(), camera.to_string())),
+            To::Angle(_) => None,
+        });
+        assert_eq!(chosen.collect::<Vec<_>>(), [(10, "c4".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_no_recording_is_said_to_be_none() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(recorded(dir.path(), &ring()).is_err());
+        std::fs::write(dir.path().join("a.txt"), "head\n1.0 two 3\n").unwrap();
+        let error = recorded(dir.path(), &ring()).unwrap_err().to_string();
+        assert!(error.ends_with("a.txt is no recording"), "{error}");
+    }
+
+    #[test]
+    fn a_fast_hand_is_fast_and_the_same_each_time() {
+        let hand = fast(1);
+        assert_eq!(hand, fast(1));
+        assert_ne!(hand, fast(2));
+        let angles = hand.moves.iter().map(|it| match it.to {
+            To::Angle(angle) => angle,
+            To::Camera(_) => panic!("it only turns"),
+        });
+        let angles: Vec<Angle> = angles.collect();
+        let speeds = angles
+            .windows(2)
+            .map(|it| it[1].from(it[0]).as_degrees().abs() * f64::from(GESTURES));
+        let speeds: Vec<f64> = speeds.collect();
+        assert!(speeds.iter().all(|it| *it <= SPEED.1));
+        let turning = speeds.iter().filter(|it| **it > SPEED.0).count();
+        assert!((600..3_000).contains(&turning), "{turning}");
+    }
+
+    #[test]
+    fn jumps_visit_every_camera_before_one_again() {
+        let every = Duration::from_secs(2);
+        let hand = jumps(&ring(), 3, every, every * 13);
+        let cameras = hand.moves.iter().map(|it| match &it.to {
+            To::Camera(camera) => camera.to_string(),
+            To::Angle(_) => panic!("it only jumps"),
+        });
+        let cameras: Vec<String> = cameras.collect();
+        let all: std::collections::BTreeSet<&String> = cameras.iter().collect();
+        assert_eq!((cameras.len(), all.len()), (12, 12));
+        assert_eq!(cameras[0], "c8");
+    }
+}

@@ -96,3 +96,33 @@ impl Playout {
         delays.fold(f64::INFINITY, f64::min)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_that_come_unevenly_are_shown_evenly() {
+        let start = Instant::now();
+        let mut playout = Playout::new(start);
+        let mut shown = Vec::new();
+        for picture in 0..120_u32 {
+            let made = Duration::from_millis(33) * picture;
+            let late = Duration::from_millis([30, 45, 38][picture as usize % 3]);
+            shown.push(playout.handle_picture(late, start + made + late));
+        }
+        let steps = shown[90..].windows(2).map(|it| it[1] - it[0]);
+        let uneven = steps.filter(|it| it.abs_diff(Duration::from_millis(33)).as_millis() > 1);
+        assert_eq!(uneven.count(), 0);
+    }
+
+    #[test]
+    fn a_view_that_comes_sooner_is_shown_sooner() {
+        let start = Instant::now();
+        let mut playout = Playout::new(start);
+        playout.handle_picture(Duration::from_millis(80), start);
+        let now = start + Duration::from_secs(1);
+        playout.handle_view(now);
+        assert_eq!(playout.handle_picture(Duration::from_millis(20), now), now);
+    }
+}

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use api::client::Client;
 use api::live::{CreateStreamKey, WatchEvent, WatchTicket};
 use logic::view::{Form, forms, seats};
-use model::{AppName, RenditionName};
+use model::{AppName, Bitrate, RenditionName};
 use tokio::time::timeout;
 
 use super::watcher::{Carried, Common};
@@ -51,8 +51,6 @@ pub(super) struct Stage {
     publisher: Publisher,
     wan: Wan,
     pub(super) cameras: usize,
-    /// What a camera sends, all in all.
-    pub(super) camera_bits: f64,
 }
 
 impl Stage {
@@ -89,25 +87,20 @@ impl Stage {
             event,
             publisher,
             wan: Wan::start(1)?,
-            camera_bits: 0.0,
         };
-        let bits = timeout(WAIT_MAX, stage.on_air()).await;
-        let camera_bits = bits.with_context(|| format!("no cameras: {}", stage.said()))??;
-        Ok(Self {
-            camera_bits,
-            ..stage
-        })
+        let on_air = timeout(WAIT_MAX, stage.on_air()).await;
+        on_air.with_context(|| format!("no cameras: {}", stage.said()))??;
+        Ok(stage)
     }
 
-    /// Waits until all cameras are on air at their full rate; returns what one sends, in bits a second.
-    async fn on_air(&self) -> anyhow::Result<f64> {
+    /// Waits until all cameras are on air at their full rate.
+    async fn on_air(&self) -> anyhow::Result<()> {
         loop {
             let live = self.cloud.client().live(&self.event).await?;
             let status = live.cameras.iter().filter_map(|it| it.status.as_ref());
             let going = status.filter(|it| it.frames_per_second > 25.0);
-            let rates: Vec<f64> = going.map(|it| it.kilobits_per_second * 1e3).collect();
-            if rates.len() == self.cameras {
-                return Ok(rates.iter().sum::<f64>() / rates.len() as f64);
+            if going.count() == self.cameras {
+                return Ok(());
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -128,10 +121,11 @@ impl Stage {
     /// What the viewers of one run have in common. They find nothing of an earlier run at their entry.
     pub(super) async fn common(&self, round_trip: Duration) -> anyhow::Result<Common> {
         let ticket = self.ticket(self.cloud.client()).await?;
+        // There is no other form, so its size decides nothing.
         let source = Form {
             name: RenditionName::source(),
-            height: ticket.event.cameras.first().map_or(0, |_| 720),
-            bitrate: model::Bitrate::bps(self.camera_bits as u64),
+            height: 720,
+            bitrate: Bitrate::kbps(3_000),
         };
         Ok(Common {
             seats: seats(&ticket.event).into(),

@@ -186,3 +186,64 @@ impl Notes {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Pictures 33 ms apart, of which each is 20 ms old when it is drawn.
+    fn play(notes: &mut Notes, start: Instant, from: u64, to: u64) {
+        for at in (from..to).step_by(33) {
+            notes.handle_picture(ms(20), start + ms(at));
+        }
+    }
+
+    #[test]
+    fn a_switch_is_seen_before_it_has_caught_up() {
+        let start = Instant::now();
+        let mut notes = Notes::new(start);
+        play(&mut notes, start, 100, 1_000);
+        notes.handle_asked(Place::Cold, start + ms(1_000));
+        notes.handle_first(start + ms(1_040));
+        notes.handle_shown(start + ms(1_050));
+        notes.handle_picture(ms(90), start + ms(1_050));
+        play(&mut notes, start, 1_090, 2_000);
+        let tally = notes.finish(start + ms(2_000));
+        assert_eq!(tally.first, Some(ms(100)));
+        assert_eq!((tally.stalls, tally.failed), (0, 0));
+        let [switch] = tally.switches[..] else {
+            panic!("{:?}", tally.switches);
+        };
+        assert_eq!(switch.came, Some(ms(40)));
+        assert_eq!((switch.seen, switch.live), (ms(50), ms(90)));
+        // From the last picture of the view before, at 991 ms.
+        assert_eq!(switch.gap, ms(59));
+    }
+
+    #[test]
+    fn a_picture_that_stands_still_is_a_stall_also_at_the_end() {
+        let start = Instant::now();
+        let mut notes = Notes::new(start);
+        play(&mut notes, start, 0, 100);
+        play(&mut notes, start, 600, 700);
+        let tally = notes.finish(start + ms(1_200));
+        assert_eq!(tally.stalls, 2);
+        assert_eq!(tally.longest_gap, ms(501));
+    }
+
+    #[test]
+    fn a_view_that_the_hand_passed_is_no_switch() {
+        let start = Instant::now();
+        let mut notes = Notes::new(start);
+        play(&mut notes, start, 0, 100);
+        notes.handle_asked(Place::Warm, start + ms(110));
+        notes.handle_asked(Place::Warm, start + ms(210));
+        notes.handle_failed();
+        let tally = notes.finish(start + ms(220));
+        assert_eq!((tally.switches.len(), tally.failed), (0, 1));
+    }
+}

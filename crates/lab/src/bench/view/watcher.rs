@@ -2,6 +2,7 @@
 //! ask for is received and, as if decoding took no time, shown.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -451,8 +452,13 @@ impl LinkNotes {
     }
 }
 
-/// Receives a camera so that the entry has it.
-pub(super) async fn hold(viewer: Arc<Viewer>, common: Common, camera: CameraName) {
+/// Receives a camera so that the entry has it; counts what comes.
+pub(super) async fn hold(
+    viewer: Arc<Viewer>,
+    common: Common,
+    camera: CameraName,
+    bytes: Arc<AtomicU64>,
+) {
     let Ok(mut follow) = viewer.follow(&camera, "video", MAX_AGE, HIDDEN).await else {
         return;
     };
@@ -461,5 +467,7 @@ pub(super) async fn hold(viewer: Arc<Viewer>, common: Common, camera: CameraName
         rendition: model::RenditionName::source(),
     };
     let _kept = Kept::new(&common.carried, feed);
-    while follow.next().await.is_some() {}
+    while let Some(arrived) = follow.next().await {
+        bytes.fetch_add(arrived.payload.len() as u64, Ordering::Relaxed);
+    }
 }
