@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 /** The binary under test. */
-const BINARY = process.env.SELVEDGE_BINARY ?? process.env.SELVEDGE_BIN ?? fileURLToPath(new URL("../../target/debug/selvedge", import.meta.url));
+export const BINARY = process.env.SELVEDGE_BINARY ?? process.env.SELVEDGE_BIN ?? fileURLToPath(new URL("../../target/debug/selvedge", import.meta.url));
 /** A folder to take the console from instead of the binary, while it is being written. */
 const FILES = process.env.SELVEDGE_CONSOLE_DIR;
 const CHROMIUM = process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((it) => existsSync(it));

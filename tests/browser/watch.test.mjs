@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 
-import { Cloud, missing, openBrowser, until, withProfile } from "./harness.mjs";
+import { BINARY, Cloud, missing, openBrowser, until, withProfile } from "./harness.mjs";
 import { Link } from "./link.mjs";
 
 /** Around the event, a quarter turn from one to the next, each with a colour of its own along the lower edge. */
@@ -61,6 +61,22 @@ describe("the viewer's page", { skip: missing() || noFfmpeg(), timeout: 600_000 
       { stdio: "ignore" },
     );
     publishers.set(name, child);
+  };
+
+  /** Puts a camera on the air through standard input, coded otherwise. @param {keyof typeof CAMERAS} name @param {string[]} codec */
+  const publishByInput = (name, codec) => {
+    const picture = `testsrc2=size=320x180:rate=30,drawbox=y=ih-30:h=30:color=${CAMERAS[name].colour}:t=fill`;
+    const ffmpeg = spawn(
+      "ffmpeg",
+      ["-v", "error", "-re", "-f", "lavfi", "-i", picture, "-c:v"].concat(codec, ["-pix_fmt", "yuv420p", "-g", "15", "-b:v", "400k"], ["-f", "mp4", "-movflags", "+frag_every_frame+delay_moov+default_base_moof", "-"]),
+      { stdio: ["ignore", "pipe", "ignore"] },
+    );
+    const camera = spawn(BINARY, ["live", "publish", `ring/${name}`, "--center", cloud.ready.center], {
+      stdio: [ffmpeg.stdout, "ignore", "ignore"],
+      env: { ...process.env, SELVEDGE_STREAM_KEY: key },
+    });
+    camera.once("exit", () => ffmpeg.kill("SIGKILL"));
+    publishers.set(name, camera);
   };
 
   /** Takes a camera off the air. @param {keyof typeof CAMERAS} name */
@@ -205,23 +221,59 @@ describe("the viewer's page", { skip: missing() || noFfmpeg(), timeout: 600_000 
   );
 
   test(
-    "goes on, and turns, where one in twenty packets is lost",
+    "goes on, and turns, where one packet in a hundred is lost, and one in twenty",
     inProfile(async (context) => {
       const link = await Link.between(context);
       try {
         const page = await watch(context, cloud, "ring");
         await allOnAir(page);
         await untilSeen(page, "south");
-        link.loss = 0.05;
-        for (const camera of ["east", "north", "west", "south"]) {
-          await page.keyboard.press("ArrowRight");
-          await untilSeen(page, camera);
-          await framesMore(page, 30);
+        for (const loss of [0.01, 0.05]) {
+          link.loss = loss;
+          const before = link.lost;
+          for (const camera of ["east", "north", "west", "south"]) {
+            await page.keyboard.press("ArrowRight");
+            await untilSeen(page, camera);
+            await framesMore(page, 30);
+          }
+          assert.ok(link.lost > before + 200 * loss, `${link.lost - before} packets of a hundred times ${loss * 100} were lost`);
         }
-        assert.ok(link.lost > 10, `${link.lost} packets were lost`);
         assert.equal((await page.evaluate(() => window.selvedge.state())).moves, 0, "the entry is not left for it");
       } finally {
         link.close();
+      }
+    }),
+  );
+
+  test(
+    "shows AV1 and VP9 as they were sent, among cameras of H.264",
+    inProfile(async (context) => {
+      const page = await watch(context, cloud, "ring");
+      await allOnAir(page);
+      await untilSeen(page, "south");
+      const codecs = {
+        east: ["libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"],
+        west: ["libaom-av1", "-usage", "realtime", "-cpu-used", "8"],
+      };
+      for (const [name, codec] of Object.entries(codecs)) {
+        unpublish(name);
+        publishByInput(name, codec);
+      }
+      try {
+        await until(page, () => {
+          const { codecs } = window.selvedge.state();
+          return codecs.east?.startsWith("vp09") && codecs.west?.startsWith("av01");
+        });
+        for (const [key, camera] of [["ArrowRight", "east"], ["ArrowLeft", "south"], ["ArrowLeft", "west"]]) {
+          await page.keyboard.press(key);
+          await untilSeen(page, camera);
+          await framesMore(page, 30);
+        }
+      } finally {
+        for (const name of Object.keys(codecs)) {
+          unpublish(name);
+          publish(name);
+        }
       }
     }),
   );

@@ -1,6 +1,6 @@
 // `window.selvedge`: what tests and scripts may ask of an open viewer, and nothing a person could not do.
 //
-//   state()        { state, event, entry_site, entry_node, transport, place, banner, stopped, on_air, changing, paused }
+//   state()        { state, event, entry_site, entry_node, transport, place, banner, stopped, on_air, codecs, changing, paused }
 //   stats()        see Stats in overlay.js
 //   turn(degrees)  as if a hand had turned there; step(1 | -1) as if an arrow key had been pressed
 //   choose(camera) as if its mark on the ring had been pressed
@@ -31,6 +31,7 @@ function makeAutomation(watcher) {
       moves: session.moves,
       paused: watcher.views?.paused === true,
       forms: watcher.views?.forms ?? [],
+      codecs: Object.fromEntries([...(session.current?.infos ?? [])].map(([camera, { video }]) => [camera, video?.codec ?? null])),
       feeds: (watcher.views?.feeds ?? []).map(({ name }) => name),
     }),
     stats: () => watcher.stats(),

@@ -247,6 +247,10 @@ impl OneView {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test needs one real instant to start from"
+)]
 mod tests {
     use super::*;
 

@@ -217,10 +217,6 @@ mod tests {
 
     /// Reads `text` (p or s and a timestamp in milliseconds) as fast as it is wanted, and tells what
     /// leaves at which time: `p40@40`.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test needs one real instant to start from"
-    )]
     fn check(pace: Pace, text: &str) -> String {
         let began = Instant::now();
         let mut now = began;

@@ -199,8 +199,9 @@ impl Track {
         }
     }
 
-    /// Ends the open group and lets nobody who joins have it, or any before: what was written is of
-    /// the past, and more comes only later.
+    /// Ends the open group. Nobody who joins for the newest group alone has it, or any before: what was
+    /// written is of the past, and more comes only later. Who takes older groups, too, may still get
+    /// it, here and from nodes on the way.
     pub fn forget(&mut self) {
         self.finish_group();
         // A joiner gets the newest group, and this one is empty. Fails only if the track is gone.

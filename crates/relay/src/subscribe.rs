@@ -84,6 +84,30 @@ impl Relay {
     }
 }
 
+/// How a track is sent, known for as long as this is held.
+pub struct Known {
+    _track: track::Consumer,
+}
+
+impl Relay {
+    /// Asks how a track is sent, waiting for its broadcast to be announced first. Whoever subscribes
+    /// to it while the answer is held has its first frame a round trip to the next node sooner. At
+    /// its own node, and for a moment at any other, this is demand for the track
+    /// ([`Demand`](crate::publish::Demand)): not for what is made only while it is wanted.
+    pub async fn ask_ahead(&self, path: &str, track: &str) -> Result<Known, SubscribeError> {
+        let failed = |source| SubscribeError::Track {
+            path: path.to_owned(),
+            track: track.to_owned(),
+            source,
+        };
+        let table = self.inner.origin.consume();
+        let broadcast = table.routed_broadcast(path).await.map_err(failed)?;
+        let track = broadcast.track(track).map_err(failed)?;
+        track.query().await.map_err(failed)?;
+        Ok(Known { _track: track })
+    }
+}
+
 /// A stream of announcements. Bounded by what there is to announce: one pending change a path.
 pub struct Announcements {
     consumer: announce::Consumer,

@@ -1,5 +1,6 @@
-//! Receives ahead what viewers here are about to turn to: the smallest rendition of the views that
-//! are hot, so that it is made, and here, before it is asked for.
+//! Gets ready for what viewers here are about to turn to. Of every camera it is known how its own
+//! pictures are sent, which spares a round trip; of the views that are hot the smallest rendition is received,
+//! so that it is made, and here, before it is asked for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use api::live::{self, rendition_track};
 use logic::view::{Audience, Sent, seats};
 use model::manifest::Live as Event;
 use model::{AppName, CameraName};
+use relay::camera::VIDEO_TRACK;
 use relay::priority;
-use relay::subscribe::Preferences;
+use relay::subscribe::{Announcement, Known, Preferences};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
@@ -30,6 +32,9 @@ const HIDDEN: Preferences = Preferences {
     priority: priority::AHEAD,
     max_age: Duration::ZERO,
 };
+
+/// How long an answer is waited for. Without, viewers wait for it themselves.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// After a track that is received ahead broke off.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -62,6 +67,8 @@ struct Ahead {
     audience: Audience,
     /// What is received ahead; it ends with its guard.
     held: BTreeMap<CameraName, DropGuard>,
+    /// Keeps track of how cameras are sent, while anybody watches.
+    knowing: Option<DropGuard>,
 }
 
 impl Ahead {
@@ -70,16 +77,26 @@ impl Ahead {
             audience: Audience::new(&seats(&event), Instant::now()),
             event,
             held: BTreeMap::new(),
+            knowing: None,
         }
     }
 
     fn look(&mut self, shared: &Arc<Shared>) {
+        let viewers = self.sent(shared);
+        if viewers.is_empty() {
+            self.knowing = None;
+        } else if self.knowing.is_none() {
+            let stop = shared.stop.child_token();
+            let knowing = know(Arc::clone(shared), Arc::clone(&self.event), stop.clone());
+            shared.tracker.spawn(knowing);
+            self.knowing = Some(stop.drop_guard());
+        }
         // Without a smaller form nothing is cheap enough to be received for nobody.
         let Some(form) = self.event.renditions.last() else {
             return;
         };
         let now = Instant::now();
-        self.audience.handle_look(self.sent(shared), now);
+        self.audience.handle_look(viewers, now);
         let hot = self.audience.hot(AHEAD_MAX, now);
         self.held.retain(|camera, _| hot.contains(camera));
         for camera in hot {
@@ -110,6 +127,33 @@ impl Ahead {
             (it.connection.0, sent.collect())
         });
         viewers.collect()
+    }
+}
+
+/// Asks how each camera's own pictures are sent when it goes on air, and keeps the answers, until
+/// `stop`.
+async fn know(shared: Arc<Shared>, event: Arc<Event>, stop: CancellationToken) {
+    let Ok(mut cameras) = shared.relay.announcements(&live::root(&event.name)) else {
+        return;
+    };
+    // Bounded by the event's cameras, which are all that can be published below its name.
+    let mut known: BTreeMap<String, Known> = BTreeMap::new();
+    let follow = async {
+        while let Some(change) = cameras.next().await {
+            match change {
+                Announcement::Ended(path) => drop(known.remove(&path)),
+                Announcement::Started(path) => {
+                    let asked = shared.relay.ask_ahead(&path, VIDEO_TRACK);
+                    if let Ok(Ok(answer)) = tokio::time::timeout(ANSWER_MAX, asked).await {
+                        known.insert(path, answer);
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = follow => {}
+        () = stop.cancelled() => {}
     }
 }
 

@@ -16,7 +16,12 @@ const AAC: &str = "-c:a aac";
 async fn take(from: impl AsyncRead + Unpin) -> Taken {
     let (sink, mut publication) = publication();
     let limits = Limits::default();
-    let reading = input::read(from, None, Admitted { sink, limits }, CancellationToken::new());
+    let reading = input::read(
+        from,
+        None,
+        Admitted { sink, limits },
+        CancellationToken::new(),
+    );
     let (ended, taken) = tokio::join!(reading, Taken::all(&mut publication));
     assert_eq!(taken.ended, Some(ended));
     taken

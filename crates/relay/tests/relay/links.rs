@@ -116,6 +116,49 @@ async fn a_lost_link_is_replaced_by_the_way_around() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_ahead_comes_a_round_trip_sooner() {
+    const THERE_AND_BACK: Duration = Duration::from_millis(400);
+    let world = World::default();
+    let (a, b) = (world.node(1), world.node(2));
+    let far = Quality {
+        delay: THERE_AND_BACK / 2,
+        bytes_per_ms: None,
+    };
+    let to_a = Road::to(a.address, far).await;
+    let (_cost, one) = watch::channel(1);
+    b.dial_at(to_a.address, &a, one);
+    b.linked(&a).await;
+    let screen = a.relay.publish("s/7/1/screen").unwrap();
+    let mut tracks = ["asked", "new"].map(|it| screen.track(it, VIDEO).unwrap());
+    screen.announce().unwrap();
+    for track in &mut tracks {
+        track
+            .write(Place::NewGroup, at(0), numbered(0, 100))
+            .unwrap();
+    }
+    let first = async |track: &str| {
+        let preferences = Preferences {
+            priority: priority::VIDEO,
+            max_age: Duration::ZERO,
+        };
+        let began = Instant::now();
+        let subscribed = b.relay.subscribe("s/7/1/screen", track, preferences);
+        let mut frames = soon("subscription", subscribed).await.unwrap();
+        soon("frame", frames.next()).await.unwrap().unwrap();
+        began.elapsed()
+    };
+    let known = soon("an answer", b.relay.ask_ahead("s/7/1/screen", "asked")).await;
+    // Nobody subscribes for a while, and it is known all the same.
+    tokio::time::sleep(2 * THERE_AND_BACK).await;
+    let (asked, new) = (first("asked").await, first("new").await);
+    assert!(
+        asked + THERE_AND_BACK / 2 < new,
+        "{asked:?} asked ahead, {new:?} not"
+    );
+    drop(known.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_loses_its_power_is_gone_around_as_soon_as_it_is_noticed() {
     let world = World::default();
     let [a, b, c] = [1, 2, 3].map(|hop| world.node(hop));
