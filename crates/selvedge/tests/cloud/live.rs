@@ -1,5 +1,7 @@
 //! A live event: cameras publish with what people have, viewers watch from anywhere.
 
+mod slow;
+
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::stage::Stage;
@@ -22,11 +23,11 @@ const SOCKETS: usize = 4;
 /// Four switches a minute.
 const JUMPS_EVERY: Duration = Duration::from_secs(15);
 
-/// How long each watches, from when it came in.
-const WATCHES: Duration = Duration::from_secs(60);
+/// How long all of them watch together, once the last is in. The processes are measured meanwhile.
+const TOGETHER: Duration = Duration::from_secs(60);
 
-/// How long the processes are measured, once all are in.
-const MEASURED: Duration = Duration::from_secs(20);
+/// Nobody leaves before that: a crowd that takes longer to come in than this is none.
+const LASTS: Duration = Duration::from_secs(600);
 
 /// Cameras that send half a megabit a second.
 pub(super) fn cameras() -> Settings {
@@ -42,6 +43,10 @@ pub(super) fn cameras() -> Settings {
 /// What was seen of them.
 struct Seen {
     tallies: Vec<Tally>,
+    /// How long it took until all were in.
+    came_in: Duration,
+    /// What all received together, a second, once they were.
+    megabits: f64,
     /// Of the edge and of all viewers, in cores.
     edge: f64,
     own: f64,
@@ -60,8 +65,6 @@ pub(super) async fn measure(
     let seen = watch(stage, viewers, progress).await?;
     let tallies = &seen.tallies;
     let name = format!("crowd of {viewers}");
-    let rate = |it: &Tally| it.bytes as f64 * 8.0 / 1e6 / it.watched.as_secs_f64();
-    let megabits: f64 = tallies.iter().map(rate).sum();
     let stalled = tallies.iter().filter(|it| it.stalls > 0).count();
     lines.push(
         Line::lower(
@@ -71,8 +74,9 @@ pub(super) async fn measure(
         )
         .goal(0.0)
         .note(format!(
-            "{:.2} Mbit/s each, 4 switches a minute, no line before the edge",
-            megabits / viewers as f64
+            "{:.2} Mbit/s each, 4 switches a minute, no line before the edge; all in after {:.1} s",
+            seen.megabits / viewers as f64,
+            seen.came_in.as_secs_f64()
         )),
     );
     let (mut longest, mut firsts) = (histogram()?, histogram()?);
@@ -112,25 +116,38 @@ async fn watch(stage: &Stage, viewers: usize, progress: Progress<'_>) -> anyhow:
     let tasks = TaskTracker::new();
     let endpoints = (0..SOCKETS).map(|_| endpoint());
     let endpoints: Vec<_> = endpoints.collect::<Result<_, _>>()?;
+    let over = CancellationToken::new();
+    let came = Instant::now();
     let mut views = Vec::with_capacity(viewers);
     for index in 0..viewers {
-        let hand = hand::jumps(&common.seats, index, JUMPS_EVERY, WATCHES);
+        let hand = hand::jumps(&common.seats, index, JUMPS_EVERY, LASTS);
         let opened = Instant::now();
         let viewer = door.enter(&endpoints[index % SOCKETS]).await;
         let viewer = viewer.with_context(|| format!("viewer {index}"))?;
         let watcher = Watcher::new(common.clone(), viewer, &hand, opened);
-        views.push(tasks.spawn(watcher.watch(hand, |_| false)));
+        let over = over.clone();
+        views.push(tasks.spawn(watcher.watch(hand, move |_| over.is_cancelled())));
     }
+    let came_in = came.elapsed();
     progress("the crowd watches");
     let (own, edge) = (Usage::of(std::process::id())?, stage.usage()?);
-    tokio::time::sleep(MEASURED).await;
+    let bytes = common.bytes();
+    tokio::time::sleep(TOGETHER).await;
     let (own_after, edge_after) = (Usage::of(std::process::id())?, stage.usage()?);
+    let megabits = (common.bytes() - bytes) as f64 * 8.0 / 1e6 / TOGETHER.as_secs_f64();
+    let left = views.iter().filter(|it| it.is_finished()).count();
+    over.cancel();
     let mut tallies = Vec::with_capacity(viewers);
     for view in views {
         tallies.push(view.await.context("a viewer broke")?);
     }
+    if left > 0 {
+        bail!("{left} viewers left before all were in");
+    }
     Ok(Seen {
         tallies,
+        came_in,
+        megabits,
         edge: edge_after.cores_since(&edge),
         own: own_after.cores_since(&own),
         empty: empty.resident_mb,

@@ -45,7 +45,11 @@ const FADES: Duration = Duration::from_secs(12);
 
 /// What viewers of one entry know of each other: which views the entry has.
 #[derive(Debug, Default)]
-pub(super) struct Carried(Mutex<BTreeMap<Feed, Held>>);
+pub(super) struct Carried {
+    feeds: Mutex<BTreeMap<Feed, Held>>,
+    /// What all have received.
+    bytes: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Held {
@@ -75,7 +79,7 @@ impl Carried {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Feed, Held>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,6 +90,13 @@ pub(super) struct Common {
     pub(super) forms: Arc<[Form]>,
     pub(super) round_trip: Duration,
     pub(super) carried: Arc<Carried>,
+}
+
+impl Common {
+    /// What all viewers have received so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.carried.bytes.load(Ordering::Relaxed)
+    }
 }
 
 /// What came of a feed.
@@ -215,8 +226,11 @@ impl Watcher {
             return;
         };
         let timestamp = came.arrived.timestamp;
-        self.notes.handle_bytes(came.arrived.payload.len());
-        self.link.handle_bytes(came.arrived.payload.len());
+        let size = came.arrived.payload.len();
+        let carried = &self.common.carried;
+        carried.bytes.fetch_add(size as u64, Ordering::Relaxed);
+        self.notes.handle_bytes(size);
+        self.link.handle_bytes(size);
         if feed.first.is_none() && self.camera.as_ref() == Some(&feed.feed.camera) {
             self.notes.handle_first(now);
         }
