@@ -198,7 +198,8 @@ impl Drop for Wan {
 
 /// One end point of the emulated network. Dropping it closes its sockets and flows.
 ///
-/// Changes take effect in the order in which they were made, and none once the [`Wan`] is gone.
+/// A change holds for whatever is sent after the call returns, and none is made once the [`Wan`] is
+/// gone.
 #[derive(Debug)]
 pub struct Proxy {
     id: u16,

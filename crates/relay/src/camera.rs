@@ -301,14 +301,15 @@ impl Camera {
     }
 }
 
-fn ticking() -> Interval {
+/// How often what is known is told.
+pub(crate) fn ticking() -> Interval {
     let mut tick = interval(TELL_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick
 }
 
 /// Since 1970. A clock before that is one that was never set.
-fn wall_time() -> Duration {
+pub(crate) fn wall_time() -> Duration {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap_or_default()
 }

@@ -9,21 +9,19 @@
 
 mod line;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use logic::meter::Figures;
 use logic::playout::{Kind, Pace, Playout};
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::camera::{ticking, wall_time};
 use crate::client::{Closed, Door};
 use crate::media::{Ended, Publication, Published, Sample};
 use line::{Happened, Line};
-
-/// People look once a second.
-const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// The node has so long to read the last pictures.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
@@ -276,16 +274,4 @@ async fn until(due: Option<Instant>) {
         Some(due) => sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
-}
-
-fn ticking() -> Interval {
-    let mut tick = interval(TELL_EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick
-}
-
-/// Since 1970.
-fn wall_time() -> Duration {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default()
 }

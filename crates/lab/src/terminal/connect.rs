@@ -6,10 +6,6 @@ use std::time::{Duration, Instant};
 
 use moq_net::{Client, Driver, Session, origin, transport};
 use quinn::crypto::rustls::QuicClientConfig;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use web_transport_quinn::proto::ConnectRequest;
@@ -175,13 +171,8 @@ pub(crate) async fn dial_from(
 
 fn config(pin: CertificateHash, alpn: &str) -> Result<quinn::ClientConfig, TerminalError> {
     let setup = |error: &dyn std::error::Error| TerminalError::Setup(error.to_string());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| setup(&error))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Pinned { pin, provider }))
-        .with_no_client_auth();
+    let tls = mesh::tls::entry_client(Some(&pin.to_string()));
+    let mut tls = tls.map_err(|error| setup(&error))?;
     tls.alpn_protocols = vec![alpn.as_bytes().to_vec()];
     let crypto = QuicClientConfig::try_from(tls).map_err(|error| setup(&error))?;
     let idle = quinn::IdleTimeout::try_from(IDLE).map_err(|error| setup(&error))?;
@@ -196,54 +187,4 @@ fn config(pin: CertificateHash, alpn: &str) -> Result<quinn::ClientConfig, Termi
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport));
     Ok(config)
-}
-
-/// Trusts one certificate.
-#[derive(Debug)]
-struct Pinned {
-    pin: CertificateHash,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let hash = ring::digest::digest(&ring::digest::SHA256, certificate);
-        if hash.as_ref() == self.pin.0 {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::General("not the pinned certificate".into()))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("quic speaks tls 1.3 only".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }

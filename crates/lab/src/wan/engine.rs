@@ -25,7 +25,7 @@ use super::context::{Agenda, Context, Source, Token};
 use super::line::Line;
 use super::sys::{self, Batch, Promptness};
 
-/// Commands that wait for the engine. It never blocks, so a sender waits for microseconds at most.
+/// Commands that wait for the engine. It never blocks, so a sender usually waits for microseconds.
 const COMMANDS_MAX: usize = 64;
 
 /// How many sockets are looked at between two waits.
@@ -54,20 +54,27 @@ pub(super) enum Command {
     Stop,
 }
 
+/// Where whoever sent a command waits. It has room for the one word it is for.
+type Done = SyncSender<()>;
+
 /// The way to the engine for other threads.
 #[derive(Debug)]
 pub(super) struct Commands {
-    tx: SyncSender<Command>,
+    tx: SyncSender<(Command, Done)>,
     bell: Arc<OwnedFd>,
 }
 
 impl Commands {
+    /// Waits until it is done: whatever is sent afterwards meets the change.
     pub(super) fn send(&self, command: Command) {
-        if self.tx.send(command).is_err() {
+        let (done, is_done) = sync_channel(1);
+        if self.tx.send((command, done)).is_err() {
             tracing::warn!("the emulator's engine has stopped");
             return;
         }
         ring(&self.bell);
+        // An engine that has stopped meanwhile has dropped its end.
+        let _over = is_done.recv();
     }
 }
 
@@ -218,7 +225,7 @@ impl Drop for Over<'_> {
 #[derive(Debug)]
 struct Work {
     bell: Arc<OwnedFd>,
-    rx: Receiver<Command>,
+    rx: Receiver<(Command, Done)>,
     lines: BTreeMap<u16, Line>,
     agenda: Agenda,
     batch: Batch,
@@ -262,12 +269,13 @@ impl Work {
     fn handle_commands(&mut self, epoll: &OwnedFd) {
         // Silence the bell first: a command that comes from now on rings again.
         let _silent_already = rustix::io::read(&self.bell, &mut [0; 8]);
-        while let Ok(command) = self.rx.try_recv() {
+        while let Ok((command, done)) = self.rx.try_recv() {
             if matches!(command, Command::Stop) {
                 self.stopped = true;
                 return;
             }
             self.with_context(epoll, |lines, _, ctx| handle_command(command, lines, ctx));
+            let _nobody_waits = done.try_send(());
         }
     }
 
