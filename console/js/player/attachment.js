@@ -63,6 +63,8 @@ export class Attachment {
     /** @type {Held | null} */
     this.held = null;
     this.firstPictureAt = 0;
+    /** When the app's node last showed or said something, answers to pings left out. Zero: never. */
+    this.heardAt = 0;
     /** @type {Hello | null} */
     this.hello = null;
     this.appState = "";
@@ -140,7 +142,8 @@ export class Attachment {
 
   /** @param {VideoFrame} frame @param {Picture} picture */
   handlePicture(frame, picture) {
-    if (this.firstPictureAt === 0) this.firstPictureAt = performance.now();
+    this.heardAt = performance.now();
+    if (this.firstPictureAt === 0) this.firstPictureAt = this.heardAt;
     if (this.promoted) {
       this.listener.onPicture(this, { frame, picture });
       return;
@@ -164,6 +167,7 @@ export class Attachment {
   handleStatus(payload) {
     const status = readStatus(payload);
     if (!status) return;
+    this.heardAt = performance.now();
     if (status.t === "hello") {
       // It is said again whenever something else was said, so that whoever joins hears it.
       if (JSON.stringify(status.hello) === JSON.stringify(this.hello)) return;
@@ -217,10 +221,12 @@ export class Attachment {
     this.connection.sendControl({ ...report });
   }
 
-  /** Pings without an answer, and how long ago the first of them went out. @param {number} now */
+  /** Pings without an answer, and for how long there was none. @param {number} now */
   silence(now) {
-    const [first] = this.pings.values();
-    return { unanswered: this.pings.size, sinceMs: first === undefined ? 0 : now - first };
+    const [first = now] = this.pings.values();
+    // The track of answers may not be set up yet when the picture is: until it is, that counts as a sign of life too.
+    const since = this.answered ? first : Math.max(first, this.heardAt);
+    return { unanswered: this.pings.size, sinceMs: now - since };
   }
 
   /**
@@ -238,7 +244,7 @@ export class Attachment {
 
   /** Whether the app's node has said anything at all over this connection. */
   get heard() {
-    return this.hello !== null || this.firstPictureAt > 0 || this.answered;
+    return this.heardAt > 0 || this.answered;
   }
 
   /** From now on pictures go to the screen. @returns {Held | null} */

@@ -385,7 +385,7 @@ export class PlayerSession {
     if (!timely || this.state !== "playing" || !this.current) return;
     const { unanswered, sinceMs } = this.current.silence(now);
     if (this.current.lost) void this.recover();
-    else if (this.current.answered && unanswered >= 2 && sinceMs > SILENCE_LIMIT_MS) void this.recover();
+    else if (this.current.heard && unanswered >= 2 && sinceMs > SILENCE_LIMIT_MS) void this.recover();
   }
 
   /** The picture stopped: find another way to the session. @param {string} [text] */
