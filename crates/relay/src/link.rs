@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::connections::{ConnectionKind, Live};
+use crate::fresh::Fresh;
 use crate::relay::Relay;
 use crate::server::{AcceptError, chain, within};
 use crate::transport::NODE_SEND_WINDOW;
@@ -125,7 +126,7 @@ impl Relay {
             .with_peer_hop(peer.hop.inner())
             .with_publisher(self.inner.origin.consume().with_hidden(true))
             .with_subscriber(self.inner.origin.clone().peer());
-        let session = NodeSession::new(connection.clone());
+        let session = Fresh::new(NodeSession::new(connection.clone()));
         let (session, driver) = client.connect_lite(Instant::now(), session).await?;
         let live = Live {
             kind: ConnectionKind::Node,

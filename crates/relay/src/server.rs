@@ -15,6 +15,7 @@ use web_transport_quinn::{Request, http};
 use crate::access::{Grant, NodePeer, Refusal, patterns};
 use crate::connections::{ConnectionKind, Live};
 use crate::delivery::Account;
+use crate::fresh::Fresh;
 use crate::ping;
 use crate::relay::Relay;
 use crate::transport::{NODE_SEND_WINDOW, TERMINAL_SEND_WINDOW};
@@ -153,7 +154,7 @@ impl Relay {
         let account = Account::open();
         let (session, handshake) = within(async {
             let response = ConnectResponse::OK.with_protocol(version);
-            let session = request.respond(response).await?;
+            let session = Fresh::new(request.respond(response).await?);
             let server = account.server();
             let accepting = server.accept_request_lite(Instant::now(), session.clone());
             Ok((session, accepting.await?))
@@ -174,7 +175,7 @@ impl Relay {
 
     /// A native terminal: the path and token are in its first message.
     async fn accept_raw(&self, connection: quinn::Connection) -> Result<(), AcceptError> {
-        let session = web_transport_quinn::Session::raw(connection.clone());
+        let session = Fresh::new(web_transport_quinn::Session::raw(connection.clone()));
         let account = Account::open();
         let handshake = within(async {
             let server = account.server();
@@ -230,7 +231,7 @@ impl Relay {
     async fn accept_node(&self, connection: quinn::Connection) -> Result<(), AcceptError> {
         let peer = self.authorize_node(&connection)?;
         let handshake = within(async {
-            let session = NodeSession::new(connection.clone());
+            let session = Fresh::new(NodeSession::new(connection.clone()));
             let server = moq_net::Server::new();
             Ok(server.accept_request_lite(Instant::now(), session).await?)
         })

@@ -3,9 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use moq_net::{Pattern, Patterns, announce, group, origin, track};
+use moq_net::{Pattern, Patterns, announce, frame, group, origin, track};
+use tokio::time::{Instant, sleep_until};
 
 use crate::relay::Relay;
+
+/// A group that a lost link was carrying may never end. When nothing of it has come for as long as an
+/// older group may be behind, within these bounds, it is left as soon as there is a newer one: sooner
+/// than a packet can be lost twice on the longest way, and it would be late; later, and people wait.
+const STALLED_MIN: Duration = Duration::from_secs(1);
+const STALLED_MAX: Duration = Duration::from_secs(5);
 
 /// Why nothing (more) comes.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +140,8 @@ impl Announcements {
 pub struct Subscription {
     groups: track::Ordered,
     open: Option<OpenGroup>,
+    /// How long the open group may say nothing.
+    patience: Duration,
     skipped: u64,
 }
 
@@ -140,6 +149,31 @@ struct OpenGroup {
     consumer: group::Consumer,
     sequence: u64,
     index: u64,
+    /// When it was opened, or its last frame came.
+    heard: Instant,
+}
+
+impl OpenGroup {
+    fn new(consumer: group::Consumer) -> Self {
+        Self {
+            sequence: consumer.sequence,
+            consumer,
+            index: 0,
+            heard: Instant::now(),
+        }
+    }
+
+    fn frame(&mut self, frame: frame::Frame) -> Frame {
+        let index = self.index;
+        self.index += 1;
+        self.heard = Instant::now();
+        Frame {
+            group: self.sequence,
+            index,
+            timestamp: frame.timestamp.into(),
+            payload: frame.payload,
+        }
+    }
 }
 
 impl Subscription {
@@ -163,6 +197,7 @@ impl Subscription {
         Ok(Self {
             groups,
             open: None,
+            patience: preferences.max_age.clamp(STALLED_MIN, STALLED_MAX),
             skipped: 0,
         })
     }
@@ -176,28 +211,31 @@ impl Subscription {
                 let Some(consumer) = next.map_err(SubscribeError::Broken)? else {
                     return Ok(None);
                 };
-                self.open = Some(OpenGroup {
-                    sequence: consumer.sequence,
-                    consumer,
-                    index: 0,
-                });
+                self.open = Some(OpenGroup::new(consumer));
                 continue;
             };
-            match open.consumer.read_frame().await {
-                Ok(Some(frame)) => {
-                    let index = open.index;
-                    open.index += 1;
-                    return Ok(Some(Frame {
-                        group: open.sequence,
-                        index,
-                        timestamp: frame.timestamp.into(),
-                        payload: frame.payload,
-                    }));
-                }
-                Ok(None) => self.open = None,
-                Err(_) => {
-                    self.open = None;
+            let overdue = open.heard + self.patience;
+            let newer = async {
+                // Not before: groups may arrive out of order, and a newer one skips those between.
+                sleep_until(overdue).await;
+                self.groups.next_group().await
+            };
+            tokio::select! {
+                biased;
+                frame = open.consumer.read_frame() => match frame {
+                    Ok(Some(frame)) => return Ok(Some(open.frame(frame))),
+                    Ok(None) => self.open = None,
+                    Err(_) => {
+                        self.open = None;
+                        self.skipped += 1;
+                    }
+                },
+                newer = newer => {
                     self.skipped += 1;
+                    self.open = newer.map_err(SubscribeError::Broken)?.map(OpenGroup::new);
+                    if self.open.is_none() {
+                        return Ok(None);
+                    }
                 }
             }
         }

@@ -69,8 +69,8 @@ const INCOMING_BUFFER: u64 = 64 << 10;
 const INCOMING_BUFFER_TOTAL: u64 = 8 << 20;
 
 /// What may wait in the system for our one socket, in bytes. The usual 200 kB are 160 acknowledgements
-/// (each packet counts with what the system adds): a thousand viewers acknowledge one picture with
-/// more, and what is lost of them is sent again and makes the congestion control slow down.
+/// (each packet counts with what the system adds), less than a thousand viewers answer one picture
+/// with. No gain was measured beyond fewer drops in the system's own count.
 const SOCKET_BUFFER: usize = 4 << 20;
 
 /// TLS settings that QUIC cannot use.

@@ -21,6 +21,7 @@ use tracing::debug;
 use crate::access::{Grant, Refusal};
 use crate::connections::{ConnectionKind, Live};
 use crate::delivery::Account;
+use crate::fresh::Fresh;
 use crate::relay::Relay;
 use crate::server::{AcceptError, chain, within};
 use crate::wire::TERMINAL_VERSIONS;
@@ -123,7 +124,7 @@ impl Relay {
         let account = Account::open();
         let (session, handshake) = within(async {
             let session = qmux::Session::accept(frames, config).await?;
-            let session = PollSession::new(session);
+            let session = Fresh::new(PollSession::new(session));
             let server = account.server();
             let accepting = server.accept_request_lite(Instant::now(), session.clone());
             Ok((session, accepting.await?))

@@ -332,7 +332,8 @@ impl Publisher {
     }
 }
 
-/// Reads the numbered frames at a node as they come, and counts those that never came.
+/// Reads the numbered frames at a node as they come, and counts those that never came. As everybody does,
+/// it subscribes again when the track breaks off: no other way may be known yet.
 struct Watch {
     read: Arc<AtomicU32>,
     lost: Arc<AtomicU32>,
@@ -344,7 +345,8 @@ impl Watch {
             priority: priority::VIDEO,
             max_age: Duration::from_secs(20),
         };
-        let subscribed = node.relay.subscribe("s/7/1/screen", "video", preferences);
+        let relay = node.relay.clone();
+        let subscribed = relay.subscribe("s/7/1/screen", "video", preferences);
         let mut frames = soon("subscription", subscribed).await.unwrap();
         let watch = Self {
             read: Arc::default(),
@@ -353,13 +355,23 @@ impl Watch {
         let (read, lost) = (watch.read.clone(), watch.lost.clone());
         TaskTracker::new().spawn(async move {
             let mut last = None;
-            while let Ok(Some(frame)) = frames.next().await {
-                let n = number(&frame.payload);
-                let expected = last.map_or(n, |last| last + 1);
-                assert!(n >= expected, "frame {n} for {expected}");
-                lost.fetch_add(n - expected, Ordering::Relaxed);
-                last = Some(n);
-                read.fetch_add(1, Ordering::Relaxed);
+            let mut again = false;
+            loop {
+                while let Ok(Some(frame)) = frames.next().await {
+                    let n = number(&frame.payload);
+                    let expected = last.map_or(n, |last| last + 1);
+                    if n < expected {
+                        assert!(again, "frame {n} for {expected}");
+                        continue;
+                    }
+                    lost.fetch_add(n - expected, Ordering::Relaxed);
+                    last = Some(n);
+                    read.fetch_add(1, Ordering::Relaxed);
+                }
+                again = true;
+                let subscribed = relay.subscribe("s/7/1/screen", "video", preferences);
+                let Ok(next) = subscribed.await else { return };
+                frames = next;
             }
         });
         watch
