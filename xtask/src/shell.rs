@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
-/// The top of the repository.
+/// The top of the repository: of this checkout, though another one may have built us.
 pub(crate) fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let here = here.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     here.parent().expect("xtask lies in the root").to_owned()
 }
 

@@ -297,9 +297,10 @@ impl Node {
             },
             warm: self.warm.count(release.manifest.name(), release.number),
         };
+        let cpu_load = self.busy.look();
         let summary = Summary {
             free: self.free(),
-            cpu_load: self.busy.look(),
+            cpu_load,
             draining: self.draining,
             apps: self.plan.releases.iter().map(app).collect(),
             sessions: self
@@ -307,7 +308,7 @@ impl Node {
                 .values()
                 .map(|it| it.summary.borrow().clone())
                 .collect(),
-            links: self.peers.measure(),
+            links: self.peers.measure(cpu_load),
             cameras: self.live.cameras(),
             viewers: self.live.viewers(),
         };

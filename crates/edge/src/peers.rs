@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::load::{self, OwnLoad};
 use crate::shared::Shared;
 
 /// What a link costs that nothing was measured on yet: dearer than most, lest all turn to it.
@@ -36,6 +37,7 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(2);
 pub(crate) struct Peers {
     shared: Arc<Shared>,
     endpoint: quinn::Endpoint,
+    load: OwnLoad,
     dialled: BTreeMap<NodeId, Dialled>,
 }
 
@@ -44,12 +46,15 @@ struct Dialled {
     peer: Peer,
     stop: CancellationToken,
     gauge: Gauge,
+    /// How busy the other end is, 0 to 1.
+    load: watch::Receiver<f64>,
     price: watch::Sender<u64>,
 }
 
 impl Peers {
     pub(crate) fn new(shared: Arc<Shared>, endpoint: quinn::Endpoint) -> Self {
         Self {
+            load: OwnLoad::new(&shared),
             shared,
             endpoint,
             dialled: BTreeMap::new(),
@@ -82,10 +87,14 @@ impl Peers {
                     stop.clone(),
                 );
                 self.shared.tracker.spawn(dial);
+                let (load_tx, load) = watch::channel(0.0);
+                let hear = load::hear(Arc::clone(&self.shared), node, load_tx, stop.clone());
+                self.shared.tracker.spawn(hear);
                 let dialled = Dialled {
                     peer: peer.clone(),
                     stop,
                     gauge: Gauge::default(),
+                    load,
                     price,
                 };
                 self.dialled.insert(node, dialled);
@@ -94,9 +103,11 @@ impl Peers {
     }
 
     /// Looks at every link, once a second: prices those that we dialled, and returns the present
-    /// round trip to every linked node, whoever dialled.
-    pub(crate) fn measure(&mut self) -> Vec<PeerRoundTrip> {
+    /// round trip to every linked node, whoever dialled. `cpu_load` is the share of our own cores in
+    /// use since the last look.
+    pub(crate) fn measure(&mut self, cpu_load: f64) -> Vec<PeerRoundTrip> {
         let now = Instant::now();
+        self.load.handle_look(cpu_load, now);
         let mut links = BTreeMap::new();
         for connection in self.shared.relay.connections() {
             if connection.kind != ConnectionKind::Node {
@@ -104,10 +115,12 @@ impl Peers {
             }
             if let (Some(peer), Some(round_trip)) = (connection.peer, connection.round_trip) {
                 links.insert(peer.get(), round_trip);
-                if let Some(dialled) = self.dialled.get_mut(&NodeId(peer.get()))
-                    && let Some(price) = dialled.gauge.handle_look(&connection, now)
-                {
-                    dialled.price.send_replace(price.as_micros());
+                if let Some(dialled) = self.dialled.get_mut(&NodeId(peer.get())) {
+                    let load = self.load.share().max(*dialled.load.borrow());
+                    let price = dialled.gauge.handle_look(&connection, load, now);
+                    if let Some(price) = price {
+                        dialled.price.send_replace(price.as_micros());
+                    }
                 }
             }
         }
@@ -132,8 +145,9 @@ struct Gauge {
 }
 
 impl Gauge {
-    /// Looks at the link. Returns its price if that has changed.
-    fn handle_look(&mut self, connection: &Connection, now: Instant) -> Option<Price> {
+    /// Looks at the link, whose busier end has this load, 0 to 1. Returns its price if that has
+    /// changed.
+    fn handle_look(&mut self, connection: &Connection, load: f64, now: Instant) -> Option<Price> {
         let round_trip = connection.round_trip?;
         let change = self.round_trip.replace(round_trip);
         let change = change.map_or(Duration::ZERO, |it| it.abs_diff(round_trip));
@@ -142,7 +156,7 @@ impl Gauge {
             round_trip,
             jitter: self.jitter,
             loss: self.loss(connection),
-            load: 0.0,
+            load,
         };
         self.pricer.handle_measure(&measure, now);
         self.pricer.handle_timeout(now);
@@ -233,16 +247,16 @@ mod tests {
     fn a_link_costs_its_round_trip_and_more_when_it_swings_or_loses() {
         let now = Instant::now();
         let mut gauge = Gauge::default();
-        let calm = gauge.handle_look(&connection(30, 0, 0), now);
+        let calm = gauge.handle_look(&connection(30, 0, 0), 0.0, now);
         assert_eq!(calm, Some(Price::millis(30)));
-        let same = gauge.handle_look(&connection(31, 10_000, 0), now + SECOND);
+        let same = gauge.handle_look(&connection(31, 10_000, 0), 0.0, now + SECOND);
         assert_eq!(same, None, "a millisecond moves nobody");
 
         // One packet of ten is lost for some seconds.
         let mut price = None;
         for second in 2..8 {
             let seen = connection(31, 200_000 * second, 15 * second);
-            let look = gauge.handle_look(&seen, now + SECOND * u32::try_from(second).unwrap());
+            let look = gauge.handle_look(&seen, 0.0, now + SECOND * u32::try_from(second).unwrap());
             price = look.or(price);
         }
         let lossy = price.expect("it has changed").as_micros() / 1_000;
@@ -252,17 +266,27 @@ mod tests {
         let mut price = None;
         for second in 0..20 {
             let seen = connection(if second % 2 == 0 { 30 } else { 60 }, 0, 0);
-            price = gauge.handle_look(&seen, now + SECOND * second).or(price);
+            price = gauge
+                .handle_look(&seen, 0.0, now + SECOND * second)
+                .or(price);
         }
         let swinging = price.unwrap();
         assert!(swinging > Price::millis(100), "{swinging}");
     }
 
     #[test]
+    fn a_link_to_a_node_without_breath_costs_twice_as_much() {
+        let now = Instant::now();
+        let price = |load| Gauge::default().handle_look(&connection(30, 0, 0), load, now);
+        assert_eq!(price(0.4), Some(Price::millis(30)), "it has plenty");
+        assert_eq!(price(1.0), Some(Price::millis(60)));
+    }
+
+    #[test]
     fn another_connection_starts_its_own_count() {
         let now = Instant::now();
         let mut gauge = Gauge::default();
-        gauge.handle_look(&connection(30, 1_000_000, 500), now);
+        gauge.handle_look(&connection(30, 1_000_000, 500), 0.0, now);
         let mut next = connection(30, 2_000_000, 0);
         next.id = relay::ConnectionId(2);
         assert!(gauge.loss(&next).abs() < f64::EPSILON);

@@ -13,6 +13,7 @@
 //! How offers travel, and that a new parent delivers before the old one is dropped, is elsewhere.
 
 mod graft;
+mod load;
 mod price;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::collections::BTreeSet;
 use model::NodeId;
 
 pub use self::graft::{Change, Graft, Why};
+pub use self::load::Load;
 pub use self::price::{LinkMeasure, Price, Pricer};
 
 /// Nodes between source and edge at most. One relay has most of the gain; two more let a tree grow

@@ -45,10 +45,7 @@ async fn phone_draws() {
 
 /// Runs an app of ours, unless this machine lacks what it requires.
 async fn draws(name: &str) {
-    let path = format!(
-        "{}/../../apps/{name}/selvedge.toml",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    let path = format!("../../apps/{name}/selvedge.toml");
     let manifest = Manifest::read(&std::fs::read_to_string(path).unwrap()).unwrap();
     let manifest = manifest.stream().unwrap();
     if let Some(missing) = manifest.requires.iter().find(|it| !Path::new(it).exists()) {

@@ -1,18 +1,15 @@
 //! The description of the API, as it is checked in.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 #[test]
 fn the_checked_in_description_is_the_present_one() {
-    let path = PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../docs/openapi.json"
-    ));
+    let path = Path::new("../../docs/openapi.json");
     let present = center::openapi_document();
     if std::env::var_os("SELVEDGE_BLESS").is_some() {
-        std::fs::write(&path, &present).unwrap();
+        std::fs::write(path, &present).unwrap();
     }
-    let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
+    let checked_in = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         checked_in == present,
         "docs/openapi.json is not what the handlers say; look at what has changed, then refresh it: \

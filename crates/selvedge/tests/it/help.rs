@@ -89,7 +89,5 @@ fn golden(command: &str) -> PathBuf {
     } else {
         command.replace(' ', "-")
     };
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(format!("{name}.txt"))
+    Path::new("tests/golden").join(format!("{name}.txt"))
 }
