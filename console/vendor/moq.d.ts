@@ -51,6 +51,7 @@ export namespace Track {
     readonly name: string;
     recvGroup(): Promise<Group.Consumer | undefined>;
     nextGroup(): Promise<Group.Consumer | undefined>;
+    update(options: Subscription): void;
     close(abort?: Error): void;
   }
   class Consumer {

@@ -93,6 +93,16 @@ test("the burst at the start says nothing of the delay", () => {
   near(pictures(playout, 429, 1_500, () => 34), 34, 0.001, "after the burst");
 });
 
+test("a new view whose first picture came sooner than the next begins without a gap", () => {
+  const playout = new Playout();
+  near(pictures(playout, 0, 3_000, (at) => 50 + (at % 2 === 0 ? 0 : 20)), 70, 1, "before");
+  playout.handleView(3_003);
+  const first = playout.handlePicture(3_003, 3_053) - 3_003;
+  const next = playout.handlePicture(3_036, 3_106) - 3_036;
+  near(first, 62, 1, "the first waits a little");
+  assert.ok(next - first <= 10, `${next - first} ms more than even`);
+});
+
 test("pictures wait for their sound within bounds, and not when nobody listens", () => {
   const playout = new Playout();
   pictures(playout, 0, 2_000, () => 50);

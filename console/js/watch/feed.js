@@ -74,6 +74,7 @@ export class Feed {
       () => {
         const broadcast = this.attachment.consume(this.name.camera);
         const track = broadcast.track(trackOf(this.name.rendition)).subscribe({ priority: this.priority, latencyMax: GROUP_KEPT_MS });
+        this.update = () => track.update({ priority: this.priority, latencyMax: GROUP_KEPT_MS });
         this.stop = () => {
           track.close();
           broadcast.close();
@@ -136,6 +137,13 @@ export class Feed {
     }
     this.decoded += 1;
     this.onDecoded(this, { frame, timestamp: frame.timestamp / 1_000, feed: this.name });
+  }
+
+  /** From now on its pictures go before all of a lower priority. @param {number} priority */
+  rank(priority) {
+    if (this.closed || priority === this.priority) return;
+    this.priority = priority;
+    this.update?.();
   }
 
   /** Keeps a picture that is not seen. @param {Decoded} decoded */

@@ -18,6 +18,8 @@ const SOUND_MAX_MS = 300;
 const SLEW = 10;
 /** What is farther off than this is set at once. */
 const JUMP_MS = 120;
+/** A new view's first picture may have come sooner than most of it will: by so much it waits, if the view before did. */
+const FIRST_WAITS_MS = 12;
 /** At the start, and in a new view, pictures that were kept come in a burst, later than those that follow. */
 const BURST_MS = 500;
 
@@ -31,6 +33,7 @@ export class Playout {
     /** From timestamp to being shown. @type {number | null} */
     this.delay = null;
     this.since = 0;
+    this.firstWaits = 0;
     this.heardSince = -Infinity;
     this.now = 0;
   }
@@ -39,6 +42,7 @@ export class Playout {
   handleView(now) {
     this.pictures = [];
     this.since = now;
+    this.firstWaits = this.delay === null ? 0 : FIRST_WAITS_MS;
   }
 
   /** A picture is there. @param {number} timestamp @param {number} now @returns {number}  When to show it. */
@@ -69,8 +73,9 @@ export class Playout {
     this.now = now;
     // A jump is a hole in the sound, but where the sound only begins; without sound nobody notices it.
     const silent = this.sounds.length === 0;
-    const begins = (silent && now < this.since + BURST_MS && this.delay !== null && target < this.delay) || now < this.heardSince + BURST_MS;
-    if (this.delay === null || Math.abs(target - this.delay) > JUMP_MS || begins) this.delay = target;
+    const falls = silent && now < this.since + BURST_MS && this.delay !== null && target < this.delay;
+    if (this.delay === null || Math.abs(target - this.delay) > JUMP_MS || now < this.heardSince + BURST_MS) this.delay = target;
+    else if (falls) this.delay = Math.min(this.delay, target + this.firstWaits);
     else this.delay += Math.max(-step, Math.min(step, target - this.delay));
   }
 

@@ -28,8 +28,11 @@ const STUCK_FOR_MS = 4_000;
 const STALL_MS = 400;
 /** What is so much older than the newest picture of any camera is not live, in milliseconds. */
 const HISTORY_MS = 2_000;
-/** What is seen goes before what is made ready; sound goes before both. */
-const PRIORITY = { seen: 200, warm: 120 };
+/**
+ * What is seen goes before what shall be seen next, of which a whole group comes at once, and that before what is made
+ * ready; sound goes before all.
+ */
+const PRIORITY = { seen: 200, next: 160, warm: 120 };
 /** A camera whose rate is not known sends what most do, in bits a second. */
 const SOURCE_BITRATE = 4_000_000;
 
@@ -210,6 +213,7 @@ export class Views {
         break;
       case "show":
         this.viewer.handleShown(action.feed, now);
+        feed?.rank(PRIORITY.seen);
         if (feed) this.picture.show(feed.release());
         break;
       case "gaveUp":
@@ -225,7 +229,7 @@ export class Views {
   /** @param {FeedName} name */
   open(name) {
     if (!this.attachment) return;
-    const priority = name.camera === this.camera ? PRIORITY.seen : PRIORITY.warm;
+    const priority = name.camera === this.camera ? PRIORITY.next : PRIORITY.warm;
     this.feeds.push(this.makeFeed(this.attachment, name, priority));
   }
 

@@ -167,7 +167,8 @@ impl Viewer {
             .with_priority(priority)
             .with_max_age(max_age);
         Ok(Follow {
-            groups: broadcast.track(track)?.subscribe(wanted).await?,
+            groups: broadcast.track(track)?.subscribe(wanted.clone()).await?,
+            wanted,
             older: None,
             newer: None,
             newest: None,
@@ -233,6 +234,7 @@ impl View {
 /// A track that is being followed.
 pub struct Follow {
     groups: track::Subscriber,
+    wanted: track::Subscription,
     /// What is read while nothing has come of `newer`.
     older: Option<group::Consumer>,
     newer: Option<group::Consumer>,
@@ -260,6 +262,13 @@ impl Follow {
                 group = self.groups.recv_group() => self.open(group.ok()??),
             }
         }
+    }
+
+    /// From now on it goes before all of a lower priority.
+    pub fn set_priority(&mut self, priority: u8) {
+        self.wanted = self.wanted.clone().with_priority(priority);
+        // Refused only by a track that is over, and then nothing comes that could go before.
+        let _ = self.groups.update(self.wanted.clone());
     }
 
     fn open(&mut self, group: group::Consumer) {

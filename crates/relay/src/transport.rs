@@ -10,6 +10,7 @@ use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerCo
 use quinn::udp::UdpSocketState;
 use quinn::{EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
 
+use crate::congestion::PatientConfig;
 use crate::wire::{NODE_ALPN, TERMINAL_VERSIONS};
 
 /// A terminal may be silent this long (a lift, a tunnel) and still be the same connection. Longer,
@@ -148,6 +149,6 @@ fn transport(idle: Duration, keep_alive: Duration) -> TransportConfig {
         // halves late.
         .send_fairness(false)
         .initial_rtt(INITIAL_RTT)
-        .congestion_controller_factory(Arc::new(congestion));
+        .congestion_controller_factory(Arc::new(PatientConfig(Arc::new(congestion))));
     config
 }

@@ -19,6 +19,10 @@ const SLEW: f64 = 0.01;
 /// What is farther off than this, in seconds, is set at once.
 const JUMP: f64 = 0.12;
 
+/// A new view's first picture may have come sooner than most of it will: by so much, in seconds, it
+/// waits, if the view before did.
+const FIRST_WAITS: f64 = 0.012;
+
 /// In a new view pictures that were kept come in a burst, later than those that follow.
 const BURST: Duration = Duration::from_millis(500);
 
@@ -73,10 +77,10 @@ impl Playout {
         let step = SLEW * (now - self.now).as_secs_f64();
         self.now = now;
         let delay = match self.delay {
-            Some(delay) if (target - delay).abs() <= JUMP && !(bursts && target < delay) => {
-                delay + (target - delay).clamp(-step, step)
-            }
-            _ => target,
+            Some(delay) if (target - delay).abs() > JUMP => target,
+            Some(delay) if bursts && target < delay => delay.min(target + FIRST_WAITS),
+            Some(delay) => delay + (target - delay).clamp(-step, step),
+            None => target,
         };
         self.delay = Some(delay);
         delay
@@ -123,6 +127,24 @@ mod tests {
         playout.handle_picture(Duration::from_millis(80), start);
         let now = start + Duration::from_secs(1);
         playout.handle_view(now);
-        assert_eq!(playout.handle_picture(Duration::from_millis(20), now), now);
+        let shown = playout.handle_picture(Duration::from_millis(20), now);
+        assert_eq!(shown, now + Duration::from_millis(12));
+    }
+
+    #[test]
+    fn a_view_whose_first_picture_came_sooner_than_the_next_leaves_no_gap() {
+        let start = Instant::now();
+        let mut playout = Playout::new(start);
+        playout.handle_picture(Duration::from_millis(40), start);
+        let now = start + Duration::from_secs(1);
+        playout.handle_view(now);
+        let first = playout.handle_picture(Duration::from_millis(20), now);
+        let next = now + Duration::from_millis(33 + 20);
+        let next = playout.handle_picture(Duration::from_millis(40), next);
+        assert!(
+            next - first <= Duration::from_millis(42),
+            "{:?}",
+            next - first
+        );
     }
 }

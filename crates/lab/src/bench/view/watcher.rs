@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use api::live::rendition_track;
 use logic::view::{Action, Feed, Form, Gesture, Report, Seat, Swap, Viewer as Chooser};
 use model::{Bitrate, CameraName};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,8 +30,10 @@ const BURST: Duration = Duration::from_millis(400);
 /// As the viewer page: what is so much older than the newest picture is not live.
 const HISTORY: Duration = Duration::from_secs(2);
 
-/// As the viewer page: what is seen goes before what is made ready.
+/// As the viewer page: what is seen goes before what shall be seen next, and that before what is made
+/// ready.
 const SEEN: u8 = 200;
+const NEXT: u8 = 160;
 const HIDDEN: u8 = 120;
 
 /// Lines of the window.
@@ -110,6 +112,7 @@ struct Receiving {
     id: u32,
     feed: Feed,
     stop: CancellationToken,
+    priority: watch::Sender<u8>,
     first: Option<Instant>,
     /// How late the last picture was that came while it was hidden, and when it came: it is drawn when
     /// the view is shown.
@@ -306,7 +309,10 @@ impl Watcher {
                     self.notes.handle_shown(now);
                 }
                 let shown = self.feeds.iter_mut().find(|it| it.feed == feed);
-                let held = shown.and_then(|it| it.held.take());
+                let held = shown.and_then(|it| {
+                    it.priority.send_replace(SEEN);
+                    it.held.take()
+                });
                 self.playout.handle_view(now);
                 if let Some((late, came)) = held {
                     self.draw(late + (now - came), now);
@@ -324,12 +330,13 @@ impl Watcher {
     fn open(&mut self, feed: Feed) {
         let (id, stop) = (self.next_id, CancellationToken::new());
         self.next_id += 1;
-        let seen = self.camera.as_ref() == Some(&feed.camera);
+        let next = self.camera.as_ref() == Some(&feed.camera);
+        let (priority, ranked) = watch::channel(if next { NEXT } else { HIDDEN });
         let receive = receive(
             Arc::clone(&self.viewer),
             Arc::clone(&self.common.carried),
             (id, feed.clone()),
-            if seen { SEEN } else { HIDDEN },
+            ranked,
             self.came_tx.clone(),
         );
         let stopped = stop.clone();
@@ -340,6 +347,7 @@ impl Watcher {
             id,
             feed,
             stop,
+            priority,
             first: None,
             held: None,
         });
@@ -361,7 +369,7 @@ async fn receive(
     viewer: Arc<Viewer>,
     carried: Arc<Carried>,
     (id, feed): (u32, Feed),
-    priority: u8,
+    mut priority: watch::Receiver<u8>,
     came: mpsc::Sender<Came>,
 ) {
     let track = if feed.rendition.is_source() {
@@ -369,11 +377,20 @@ async fn receive(
     } else {
         rendition_track(&feed.rendition)
     };
-    let Ok(mut follow) = viewer.follow(&feed.camera, &track, MAX_AGE, priority).await else {
+    let rank = *priority.borrow_and_update();
+    let Ok(mut follow) = viewer.follow(&feed.camera, &track, MAX_AGE, rank).await else {
         return;
     };
     let mut kept = None;
-    while let Some(arrived) = follow.next().await {
+    loop {
+        let arrived = tokio::select! {
+            Ok(()) = priority.changed() => {
+                follow.set_priority(*priority.borrow_and_update());
+                continue;
+            }
+            arrived = follow.next() => arrived,
+        };
+        let Some(arrived) = arrived else { return };
         kept.get_or_insert_with(|| Kept::new(&carried, feed.clone()));
         if came.send(Came { feed: id, arrived }).await.is_err() {
             return;
