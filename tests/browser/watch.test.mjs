@@ -38,9 +38,7 @@ describe("the viewer's page", { skip: missing() || noFfmpeg(), timeout: 600_000 
     browser = await openBrowser();
     await deploy(cloud, "ring", true);
     await deploy(cloud, "closed", false);
-    key = (await cloud.api("POST", "/v1/live/ring/keys", { label: "test" })).key;
-    const { ingest } = await cloud.api("GET", "/v1/live/ring");
-    target = ingest.find(({ site }) => site === "frankfurt").rtmp;
+    ({ target, key } = await wayIn("ring"));
   });
 
   after(async () => {
@@ -49,14 +47,21 @@ describe("the viewer's page", { skip: missing() || noFfmpeg(), timeout: 600_000 
     await cloud?.stop();
   });
 
+  /** Where and with which key an event's cameras publish. @param {string} event */
+  const wayIn = async (event) => {
+    const { ingest } = await cloud.api("GET", `/v1/live/${event}`);
+    const { key } = await cloud.api("POST", `/v1/live/${event}/keys`, { label: "test" });
+    return { target: ingest.find(({ site }) => site === "frankfurt").rtmp, key };
+  };
+
   /** Puts a camera on the air. @param {keyof typeof CAMERAS} name */
-  const publish = (name) => {
+  const publish = (name, into = { target, key }) => {
     const picture = `testsrc2=size=640x360:rate=30,drawbox=y=ih-60:h=60:color=${CAMERAS[name].colour}:t=fill`;
     const child = spawn(
       "ffmpeg",
       ["-v", "error", "-re", "-f", "lavfi", "-i", picture, "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"].concat(
         ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "15", "-b:v", "900k", "-maxrate", "900k", "-bufsize", "900k"],
-        ["-c:a", "aac", "-b:a", "96k", "-f", "flv", `${target}/${name}?key=${key}`],
+        ["-c:a", "aac", "-b:a", "96k", "-f", "flv", `${into.target}/${name}?key=${into.key}`],
       ),
       { stdio: "ignore" },
     );
@@ -279,6 +284,24 @@ describe("the viewer's page", { skip: missing() || noFfmpeg(), timeout: 600_000 
   );
 
   test(
+    "shows an event of which edges make nothing smaller",
+    inProfile(async (context) => {
+      await deploy(cloud, "plain", true, "");
+      const page = await watch(context, cloud, "plain");
+      const before = publishers.get("south");
+      publish("south", await wayIn("plain"));
+      try {
+        await untilSeen(page, "south");
+        await framesMore(page, 30);
+        assert.deepEqual(await page.evaluate(() => window.selvedge.state().forms.map(({ name }) => name)), ["source"]);
+      } finally {
+        unpublish("south");
+        if (before) publishers.set("south", before);
+      }
+    }),
+  );
+
+  test(
     "watches over a WebSocket where WebTransport is missing, on a phone, upright",
     inProfile(
       async (context) => {
@@ -318,20 +341,26 @@ describe("the viewer's page", { skip: missing() || noFfmpeg(), timeout: 600_000 
   );
 });
 
-/** @param {Cloud} cloud @param {string} name @param {boolean} open */
-async function deploy(cloud, name, open) {
-  const cameras = Object.entries(CAMERAS).map(([camera, { position }]) => `[[cameras]]\nname = "${camera}"\nposition = ${JSON.stringify(position)}`);
-  const manifest = `
-    name = "${name}"
-    kind = "live"
-    [access]
-    public = ${open}
-    ${cameras.join("\n")}
+/** What edges make of cameras where nothing else is said. */
+const SMALL = `
     [[renditions]]
     name = "small"
     height = 180
     bitrate_kbps = 200
     group_ms = 400
+`;
+
+/** @param {Cloud} cloud @param {string} name @param {boolean} open */
+async function deploy(cloud, name, open, renditions = SMALL) {
+  const cameras = Object.entries(CAMERAS).map(([camera, { position }]) => `[[cameras]]\nname = "${camera}"\nposition = ${JSON.stringify(position)}`);
+  const manifest = `
+    name = "${name}"
+    kind = "live"
+    ${renditions === "" ? "renditions = []" : ""}
+    [access]
+    public = ${open}
+    ${cameras.join("\n")}
+    ${renditions}
   `;
   await cloud.api("POST", "/v1/apps", { manifest });
 }

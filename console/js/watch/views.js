@@ -59,7 +59,9 @@ export class Views {
     this.attachment = null;
     /** @type {import("./view.js").Form | null} */
     this.source = null;
-    this.forms = forms(this.manifest, null);
+    const made = forms(this.manifest, null);
+    // Where edges make none there is what cameras send, of which nothing is known yet.
+    this.forms = made.length > 0 ? made : [{ name: SOURCE, height: this.lines, bitrate: SOURCE_BITRATE }];
     this.viewer = this.makeViewer();
     this.swap = new Swap(performance.now());
     /** @type {Feed[]} */

@@ -108,14 +108,15 @@ impl Peers {
     pub(crate) fn measure(&mut self, cpu_load: f64) -> Vec<PeerRoundTrip> {
         let now = Instant::now();
         self.load.handle_look(cpu_load, now);
+        // Oldest first: of a link whose price has changed, the session that took over.
+        let connections = self.shared.relay.connections().into_iter();
+        let nodes = connections.filter(|it| it.kind == ConnectionKind::Node);
+        let newest: BTreeMap<_, _> = nodes.filter_map(|it| Some((it.peer?.get(), it))).collect();
         let mut links = BTreeMap::new();
-        for connection in self.shared.relay.connections() {
-            if connection.kind != ConnectionKind::Node {
-                continue;
-            }
-            if let (Some(peer), Some(round_trip)) = (connection.peer, connection.round_trip) {
-                links.insert(peer.get(), round_trip);
-                if let Some(dialled) = self.dialled.get_mut(&NodeId(peer.get())) {
+        for (peer, connection) in newest {
+            if let Some(round_trip) = connection.round_trip {
+                links.insert(peer, round_trip);
+                if let Some(dialled) = self.dialled.get_mut(&NodeId(peer)) {
                     let load = self.load.share().max(*dialled.load.borrow());
                     let price = dialled.gauge.handle_look(&connection, load, now);
                     if let Some(price) = price {

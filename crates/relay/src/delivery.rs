@@ -32,7 +32,7 @@ impl Relay {
     }
 }
 
-/// Counts what one terminal is sent. Gone with its connection, so nothing adds up.
+/// Counts what one peer is sent and sends. Gone with its connection, so nothing adds up.
 #[derive(Clone)]
 pub(crate) struct Account(Registry);
 
@@ -45,6 +45,22 @@ impl Account {
     pub(crate) fn server(&self) -> moq_net::Server {
         let session = self.0.tier(Tier::default()).session("");
         moq_net::Server::new().with_stats(session)
+    }
+
+    /// What opens a session to another node, and counts.
+    pub(crate) fn client(&self) -> moq_net::Client {
+        let session = self.0.tier(Tier::default()).session("");
+        moq_net::Client::new().with_stats(session)
+    }
+
+    /// Whether anything is subscribed to over it, from either side.
+    pub(crate) fn is_used(&self) -> bool {
+        let mut report = Report::default();
+        self.0.report(&mut report);
+        let mut each = report.traffic.iter();
+        each.any(|it| {
+            it.publisher.active_subscriptions() + it.subscriber.active_subscriptions() > 0
+        })
     }
 
     fn broadcasts(&self, report: &mut Report) -> Vec<(String, Bytes)> {

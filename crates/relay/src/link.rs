@@ -1,20 +1,23 @@
 //! Links to other nodes: dialled by one side, kept up, and re-priced without a gap.
 //!
 //! A link's price is fixed when it is dialled and counts both ways. To change it, a second session is
-//! dialled at the new price, and the first is closed when the second has said what it can carry:
-//! whoever watches is moved at the end of a group and misses nothing.
+//! dialled at the new price, and the first is closed when nobody receives anything over it any more:
+//! whoever watches is moved at the end of a group and misses nothing, and a group may last for hours.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use moq_net::goaway::Goaway;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info};
 
 use crate::connections::{ConnectionKind, Live};
+use crate::delivery::Account;
 use crate::fresh::Fresh;
 use crate::relay::Relay;
 use crate::server::{AcceptError, chain, within};
@@ -29,9 +32,16 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// after each dial must not be dialled in a tight loop.
 const STABLE: Duration = Duration::from_secs(5);
 
-/// How long both sessions of a re-pricing live, beside two round trips: the new one's announcements
+/// How long both sessions of a re-pricing live at least, beside two round trips: the new one's announcements
 /// must have crossed, and the table holds changed routes back for 300 ms.
 const SETTLE: Duration = Duration::from_millis(400);
+
+/// How often it is looked whether a session that was replaced is still used.
+const RETIRE_EVERY: Duration = Duration::from_millis(250);
+
+/// Replaced sessions at once. Beyond, the oldest is closed, and what it carries breaks off: each costs
+/// both ends a connection.
+const RETIRING_MAX: usize = 3;
 
 /// Where a node is, and who must answer there.
 #[derive(Clone)]
@@ -52,6 +62,7 @@ pub struct Link {
 struct Up {
     session: moq_net::Session,
     task: JoinHandle<()>,
+    account: Account,
     cost: u64,
     since: Instant,
     round_trip: Duration,
@@ -62,6 +73,7 @@ impl Relay {
     /// spawned; its state is in [`Relay::connections`].
     pub async fn dial(&self, link: Link, mut cost: watch::Receiver<u64>, stop: CancellationToken) {
         let mut up: Option<Up> = None;
+        let mut retiring = VecDeque::new();
         let mut back_off = BackOff::default();
         loop {
             if up.as_ref().is_some_and(|up| up.task.is_finished()) {
@@ -84,7 +96,7 @@ impl Relay {
                     Ok(next) => {
                         info!(peer = link.peer.get(), address = %link.address, price, "link is up");
                         if let Some(old) = up.replace(next) {
-                            retire(old).await;
+                            self.retire(old, &mut retiring);
                         }
                     }
                     Err(error) => {
@@ -103,10 +115,34 @@ impl Relay {
                 () = stop.cancelled() => break,
             }
         }
+        drop(retiring);
         if let Some(up) = up {
             up.session.abort(moq_net::Error::Cancel);
             let _ = up.task.await;
         }
+    }
+
+    /// Closes a session that was replaced as soon as nothing comes over it.
+    fn retire(&self, old: Up, retiring: &mut VecDeque<DropGuard>) {
+        if retiring.len() == RETIRING_MAX {
+            retiring.pop_front();
+        }
+        let stop = self.inner.stop.child_token();
+        retiring.push_back(stop.clone().drop_guard());
+        self.inner.tracker.spawn(async move {
+            let unused = async {
+                sleep(SETTLE + 2 * old.round_trip).await;
+                // From now on both ends take any other way first.
+                let _ = old.session.drain().send(Goaway::new());
+                while old.account.is_used() && !old.task.is_finished() {
+                    sleep(RETIRE_EVERY).await;
+                }
+            };
+            // Used or not, it is closed.
+            let _ = stop.run_until_cancelled(unused).await;
+            old.session.abort(moq_net::Error::Cancel);
+            let _ = old.task.await;
+        });
     }
 
     async fn connect(&self, link: &Link, cost: u64) -> Result<Up, AcceptError> {
@@ -121,7 +157,9 @@ impl Relay {
             return Err(AcceptError::WrongHop);
         }
         connection.set_send_window(NODE_SEND_WINDOW);
-        let client = moq_net::Client::new()
+        let account = Account::open();
+        let client = account
+            .client()
             .with_cost(cost)
             .with_peer_hop(peer.hop.inner())
             .with_publisher(self.inner.origin.consume().with_hidden(true))
@@ -144,18 +182,12 @@ impl Relay {
         Ok(Up {
             session,
             task,
+            account,
             cost,
             since: Instant::now(),
             round_trip: connection.rtt(),
         })
     }
-}
-
-/// Closes the dearer or cheaper session once its successor can take over.
-async fn retire(old: Up) {
-    sleep(SETTLE + 2 * old.round_trip).await;
-    old.session.abort(moq_net::Error::Cancel);
-    let _ = old.task.await;
 }
 
 /// Waits before the next dial, unless it is over.

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use moq_net::goaway::Goaway;
 use moq_net::server::Handshake;
 use moq_net::{SessionError as CloseCode, transport};
 use quinn::VarInt;
@@ -256,7 +257,11 @@ impl Relay {
             quic: Some(connection),
             account: None,
         };
-        self.run(live, None, session, driver).await;
+        let leaving = leave_with(session.clone());
+        tokio::select! {
+            () = self.run(live, None, session, driver) => {}
+            () = leaving => {}
+        }
         Ok(())
     }
 
@@ -270,6 +275,16 @@ impl Relay {
             AcceptError::Refused(refusal)
         })
     }
+}
+
+/// When the peer says that it will leave, says so, too: each end turns only from those who do. Never
+/// ends.
+async fn leave_with(session: moq_net::Session) {
+    if session.draining().recv().await.is_some() {
+        // Said before, or over: nothing more to do.
+        let _ = session.drain().send(Goaway::new());
+    }
+    std::future::pending().await
 }
 
 /// The media library takes datagrams for granted and panics without.

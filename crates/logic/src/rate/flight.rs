@@ -16,6 +16,9 @@ use super::Receipt;
 const ON_THE_WAY_MAX: Duration = Duration::from_millis(400);
 /// The time between two reports.
 const REPORT_INTERVAL: Duration = Duration::from_millis(200);
+/// How long the first frame may be on its way. A terminal that has just come must ask for them first,
+/// and over a relay far away each of its questions takes a round trip.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// What may be on its way before anything has arrived: the first keyframe and a third of a second.
 const START_WINDOW: Bytes = Bytes::new(256_000);
 /// A frame that no receipt has mentioned for so long is forgotten.
@@ -83,7 +86,10 @@ impl Flight {
     }
 
     pub(super) fn is_open(&self, round_trip: Duration, now: Instant) -> bool {
-        let patience = patience(round_trip);
+        let mut patience = patience(round_trip);
+        if !self.arrived {
+            patience = patience.max(FIRST_WAIT);
+        }
         (self.arrived || self.sent < START_WINDOW)
             && self.frames.front().is_none_or(|it| now < *it + patience)
     }

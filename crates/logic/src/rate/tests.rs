@@ -274,6 +274,25 @@ fn a_queue_closes_the_way_and_a_new_way_is_open() {
     assert!(rate.is_open(now + 200 * MS));
 }
 
+#[test]
+fn who_comes_from_afar_has_time_to_ask_for_frames() {
+    let start = Instant::now();
+    let mut rate = Rate::new(Limits::default(), PIXELS, start);
+    rate.handle_join(start);
+    let nothing = Receipt {
+        received: 0,
+        ..good(0)
+    };
+    for frame in 1..=27 {
+        let now = start + frame * 33 * MS;
+        rate.handle_frame(Bytes::new(2_000), now);
+        if frame % 6 == 0 {
+            rate.handle_receipt(&nothing, now);
+        }
+        assert!(rate.is_open(now), "after {:?}", now - start);
+    }
+}
+
 /// A terminal knows of a group that broke off, not of how many frames it would have had.
 #[test]
 fn frames_that_nobody_mentions_do_not_close_the_way() {

@@ -245,6 +245,26 @@ async fn a_price_moves_those_who_watch_without_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_price_breaks_no_group_however_long_it_lasts() {
+    let world = World::default();
+    let (a, b) = (world.node(1), world.node(2));
+    let (price, near) = watch::channel(1);
+    b.dial(&a, near);
+    b.linked(&a).await;
+    let publisher = Publisher::with_groups(&a, u32::MAX);
+    let watch = Watch::start(&b).await;
+    watch.read(20).await;
+
+    price.send(100).unwrap();
+    until("re-priced", || costs(&b, a.hop).contains(&Some(100))).await;
+    watch.read(150).await;
+    assert_eq!(costs(&b, a.hop), [Some(1), Some(100)]);
+    assert_eq!(watch.lost(), 0);
+    publisher.stop().await;
+    until("closed", || costs(&b, a.hop) == [Some(100)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_restarts_is_dialled_again() {
     let world = World::default();
     let (a, b) = (world.node(1), world.node(2));
@@ -308,13 +328,18 @@ struct Publisher {
 
 impl Publisher {
     fn start(node: &Node) -> Self {
+        Self::with_groups(node, GROUP)
+    }
+
+    /// In groups of so many frames.
+    fn with_groups(node: &Node, group: u32) -> Self {
         let (screen, mut video) = publish(node, KEEP);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let stopped = stop.clone();
         tasks.spawn(async move {
             let _kept = screen;
             for n in 0.. {
-                let place = [Place::SameGroup, Place::NewGroup][usize::from(n % GROUP == 0)];
+                let place = [Place::SameGroup, Place::NewGroup][usize::from(n % group == 0)];
                 video.write(place, at(n), numbered(n, 5_000)).unwrap();
                 tokio::select! {
                     () = stopped.cancelled() => break,
