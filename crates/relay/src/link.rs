@@ -32,8 +32,8 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// after each dial must not be dialled in a tight loop.
 const STABLE: Duration = Duration::from_secs(5);
 
-/// How long both sessions of a re-pricing live at least, beside two round trips: the new one's announcements
-/// must have crossed, and the table holds changed routes back for 300 ms.
+/// How long both sessions of a re-pricing live at least, beside two round trips: the new one's
+/// announcements must have crossed, and the table holds changed routes back for 300 ms.
 const SETTLE: Duration = Duration::from_millis(400);
 
 /// How often it is looked whether a session that was replaced is still used.
