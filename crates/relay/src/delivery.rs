@@ -1,7 +1,11 @@
 //! What terminals are sent of each broadcast: who watches what.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use model::Bytes;
-use moq_net::stats::{Config, Registry, Report, Tier};
 
 use crate::connections::ConnectionId;
 use crate::relay::Relay;
@@ -21,53 +25,75 @@ pub struct Delivery {
 impl Relay {
     /// What each terminal is sent whose grant has this label.
     pub fn deliveries(&self, label: &str) -> Vec<Delivery> {
-        let mut report = Report::default();
         let accounts = self.inner.connections.accounts(label);
         let delivery = |(connection, account): (ConnectionId, Account)| Delivery {
             connection,
             label: label.to_owned(),
-            broadcasts: account.broadcasts(&mut report),
+            broadcasts: account.sent(),
         };
         accounts.into_iter().map(delivery).collect()
     }
 }
 
-/// Counts what one peer is sent and sends. Gone with its connection, so nothing adds up.
-#[derive(Clone)]
-pub(crate) struct Account(Registry);
+/// Counts what one terminal is sent. Gone with its connection, so nothing adds up.
+#[derive(Clone, Default)]
+pub(crate) struct Account(Arc<Mutex<BTreeMap<String, Sent>>>);
+
+/// What is sent of one broadcast.
+#[derive(Default)]
+struct Sent {
+    subscriptions: usize,
+    bytes: Arc<AtomicU64>,
+}
 
 impl Account {
-    pub(crate) fn open() -> Self {
-        Self(Registry::new(Config::new()))
+    /// Counts one subscription to a broadcast, for as long as the result lives.
+    pub(crate) fn counter(&self, path: &str) -> Counter {
+        let mut broadcasts = self.broadcasts();
+        let sent = broadcasts.entry(path.to_owned()).or_default();
+        sent.subscriptions += 1;
+        Counter {
+            account: self.clone(),
+            path: path.to_owned(),
+            bytes: sent.bytes.clone(),
+        }
     }
 
-    /// What takes a terminal's handshake, and counts from then on.
-    pub(crate) fn server(&self) -> moq_net::Server {
-        let session = self.0.tier(Tier::default()).session("");
-        moq_net::Server::new().with_stats(session)
-    }
-
-    /// What opens a session to another node, and counts.
-    pub(crate) fn client(&self) -> moq_net::Client {
-        let session = self.0.tier(Tier::default()).session("");
-        moq_net::Client::new().with_stats(session)
-    }
-
-    /// Whether anything is subscribed to over it, from either side.
-    pub(crate) fn is_used(&self) -> bool {
-        let mut report = Report::default();
-        self.0.report(&mut report);
-        let mut each = report.traffic.iter();
-        each.any(|it| {
-            it.publisher.active_subscriptions() + it.subscriber.active_subscriptions() > 0
-        })
-    }
-
-    fn broadcasts(&self, report: &mut Report) -> Vec<(String, Bytes)> {
-        self.0.report(report);
-        let sent = report.traffic.iter();
-        let sent = sent.filter(|it| it.publisher.active_subscriptions() > 0);
-        sent.map(|it| (it.path.to_string(), Bytes::new(it.publisher.bytes)))
+    fn sent(&self) -> Vec<(String, Bytes)> {
+        let broadcasts = self.broadcasts();
+        let each = broadcasts.iter();
+        each.map(|(path, it)| (path.clone(), Bytes::new(it.bytes.load(Ordering::Relaxed))))
             .collect()
+    }
+
+    fn broadcasts(&self) -> MutexGuard<'_, BTreeMap<String, Sent>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts what one subscription is sent.
+pub(crate) struct Counter {
+    account: Account,
+    path: String,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Counter {
+    /// That much more.
+    pub(crate) fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        let mut broadcasts = self.account.broadcasts();
+        if let Entry::Occupied(mut sent) = broadcasts.entry(std::mem::take(&mut self.path)) {
+            sent.get_mut().subscriptions -= 1;
+            if sent.get().subscriptions == 0 {
+                sent.remove();
+            }
+        }
     }
 }

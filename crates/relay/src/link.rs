@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use moq_net::goaway::Goaway;
+use moq_net::stats::{Config, Registry, Report, Tier};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -17,7 +18,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info};
 
 use crate::connections::{ConnectionKind, Live};
-use crate::delivery::Account;
 use crate::fresh::Fresh;
 use crate::relay::Relay;
 use crate::server::{AcceptError, chain, within};
@@ -62,7 +62,7 @@ pub struct Link {
 struct Up {
     session: moq_net::Session,
     task: JoinHandle<()>,
-    account: Account,
+    usage: Usage,
     cost: u64,
     since: Instant,
     round_trip: Duration,
@@ -134,7 +134,7 @@ impl Relay {
                 sleep(SETTLE + 2 * old.round_trip).await;
                 // From now on both ends take any other way first.
                 let _ = old.session.drain().send(Goaway::new());
-                while old.account.is_used() && !old.task.is_finished() {
+                while old.usage.is_any() && !old.task.is_finished() {
                     sleep(RETIRE_EVERY).await;
                 }
             };
@@ -157,8 +157,8 @@ impl Relay {
             return Err(AcceptError::WrongHop);
         }
         connection.set_send_window(NODE_SEND_WINDOW);
-        let account = Account::open();
-        let client = account
+        let usage = Usage::new();
+        let client = usage
             .client()
             .with_cost(cost)
             .with_peer_hop(peer.hop.inner())
@@ -182,10 +182,35 @@ impl Relay {
         Ok(Up {
             session,
             task,
-            account,
+            usage,
             cost,
             since: Instant::now(),
             round_trip: connection.rtt(),
+        })
+    }
+}
+
+/// What a link is used for.
+struct Usage(Registry);
+
+impl Usage {
+    fn new() -> Self {
+        Self(Registry::new(Config::new()))
+    }
+
+    /// What opens a session, and counts.
+    fn client(&self) -> moq_net::Client {
+        let session = self.0.tier(Tier::default()).session("");
+        moq_net::Client::new().with_stats(session)
+    }
+
+    /// Whether anything is subscribed to over it, from either side.
+    fn is_any(&self) -> bool {
+        let mut report = Report::default();
+        self.0.report(&mut report);
+        let mut each = report.traffic.iter();
+        each.any(|it| {
+            it.publisher.active_subscriptions() + it.subscriber.active_subscriptions() > 0
         })
     }
 }

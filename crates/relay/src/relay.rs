@@ -14,6 +14,7 @@ use tracing::debug;
 
 use crate::access::Authorize;
 use crate::connections::{Connection, ConnectionId, Connections, Live};
+use crate::fan::Fans;
 use crate::wire::Hop;
 
 /// What is kept of all broadcasts together: the newest group of each track always, older ones while
@@ -53,6 +54,8 @@ pub(crate) struct Inner {
     pub origin: origin::Producer,
     pub authorize: Arc<dyn Authorize>,
     pub connections: Connections,
+    /// What terminals are sent.
+    pub fans: Fans,
     /// One permit a connection, held for its whole life.
     pub slots: Arc<Semaphore>,
     /// Connections whose handshake is not over.
@@ -86,6 +89,7 @@ impl Relay {
                 origin,
                 authorize: config.authorize,
                 connections: Connections::default(),
+                fans: Fans::new(tracker.clone()),
                 slots: Arc::new(Semaphore::new(config.connections_max)),
                 half_open: AtomicUsize::new(0),
                 tracker,

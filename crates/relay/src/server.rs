@@ -9,6 +9,7 @@ use moq_net::server::Handshake;
 use moq_net::{SessionError as CloseCode, transport};
 use quinn::VarInt;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 use web_transport_quinn::proto::ConnectResponse;
 use web_transport_quinn::{Request, http};
@@ -16,6 +17,7 @@ use web_transport_quinn::{Request, http};
 use crate::access::{Grant, NodePeer, Refusal, patterns};
 use crate::connections::{ConnectionKind, Live};
 use crate::delivery::Account;
+use crate::fan::{Sorted, Sorting, Watch};
 use crate::fresh::Fresh;
 use crate::ping;
 use crate::relay::Relay;
@@ -152,13 +154,12 @@ impl Relay {
             .into_iter()
             .find(|ours| request.protocols.iter().any(|theirs| theirs == ours))
             .ok_or(AcceptError::NoVersion)?;
-        let account = Account::open();
-        let (session, handshake) = within(async {
+        let (sorted, handshake) = within(async {
             let response = ConnectResponse::OK.with_protocol(version);
-            let session = Fresh::new(request.respond(response).await?);
-            let server = account.server();
-            let accepting = server.accept_request_lite(Instant::now(), session.clone());
-            Ok((session, accepting.await?))
+            let sorted = Sorted::new(request.respond(response).await?);
+            let server = moq_net::Server::new();
+            let accepting = server.accept_request_lite(Instant::now(), sorted.0.clone());
+            Ok((sorted, accepting.await?))
         })
         .await?;
         connection.set_send_window(TERMINAL_SEND_WINDOW);
@@ -169,18 +170,17 @@ impl Relay {
             peer: None,
             cost: None,
             quic: Some(connection),
-            account: Some(account),
+            account: Some(Account::default()),
         };
-        self.admit_terminal(live, session, handshake, grant).await
+        self.admit_terminal(live, sorted, handshake, grant).await
     }
 
     /// A native terminal: the path and token are in its first message.
     async fn accept_raw(&self, connection: quinn::Connection) -> Result<(), AcceptError> {
-        let session = Fresh::new(web_transport_quinn::Session::raw(connection.clone()));
-        let account = Account::open();
+        let sorted = Sorted::new(web_transport_quinn::Session::raw(connection.clone()));
         let handshake = within(async {
-            let server = account.server();
-            let accepting = server.accept_request_lite(Instant::now(), session.clone());
+            let server = moq_net::Server::new();
+            let accepting = server.accept_request_lite(Instant::now(), sorted.0.clone());
             Ok(accepting.await?)
         })
         .await?;
@@ -201,28 +201,42 @@ impl Relay {
             peer: None,
             cost: None,
             quic: Some(connection),
-            account: Some(account),
+            account: Some(Account::default()),
         };
-        self.admit_terminal(live, session, handshake, grant).await
+        self.admit_terminal(live, sorted, handshake, grant).await
     }
 
     /// Starts a terminal's session with exactly what the grant names, and runs it.
-    pub(crate) async fn admit_terminal<S: transport::poll::Session>(
+    pub(crate) async fn admit_terminal<S>(
         &self,
         live: Live,
-        transport: S,
-        mut handshake: Handshake<S>,
+        (session, sorting): (Sorted<S>, Sorting<S>),
+        mut handshake: Handshake<Sorted<S>>,
         grant: Grant,
-    ) -> Result<(), AcceptError> {
+    ) -> Result<(), AcceptError>
+    where
+        S: transport::poll::Session + Send,
+        S::SendStream: Send,
+        S::RecvStream: Send,
+    {
+        let mut table = None;
+        if let Some(subscribe) = patterns(&grant.subscribe) {
+            let scoped = self.inner.origin.consume().scope("", &subscribe)?;
+            handshake = handshake.with_publisher(scoped.clone());
+            table = Some(scoped);
+        }
+        let watch = Watch {
+            table,
+            account: live.account.clone().unwrap_or_default(),
+            fans: self.inner.fans.clone(),
+        };
+        // Dropped, and so ended, when the session is over.
+        let _sorting = AbortOnDropHandle::new(self.inner.tracker.spawn(sorting.run(watch)));
         if let Some(camera) = grant.camera {
-            return self.admit_camera(live, transport, handshake, camera).await;
+            return self.admit_camera(live, session, handshake, camera).await;
         }
         if let Some(publish) = patterns(&grant.publish) {
             handshake = handshake.with_subscriber(self.inner.origin.scope("", &publish)?);
-        }
-        if let Some(subscribe) = patterns(&grant.subscribe) {
-            let table = self.inner.origin.consume().scope("", &subscribe)?;
-            handshake = handshake.with_publisher(table);
         }
         let (session, driver) = handshake.ok().await?;
         self.run(live, grant.lifetime, session, driver).await;

@@ -21,7 +21,7 @@ use tracing::debug;
 use crate::access::{Grant, Refusal};
 use crate::connections::{ConnectionKind, Live};
 use crate::delivery::Account;
-use crate::fresh::Fresh;
+use crate::fan::Sorted;
 use crate::relay::Relay;
 use crate::server::{AcceptError, chain, within};
 use crate::wire::TERMINAL_VERSIONS;
@@ -121,13 +121,12 @@ impl Relay {
     {
         let config = config(protocol).ok_or(AcceptError::NoVersion)?;
         let frames = Frames::new(socket, IDLE, config.max_record_size);
-        let account = Account::open();
-        let (session, handshake) = within(async {
+        let (sorted, handshake) = within(async {
             let session = qmux::Session::accept(frames, config).await?;
-            let session = Fresh::new(PollSession::new(session));
-            let server = account.server();
-            let accepting = server.accept_request_lite(Instant::now(), session.clone());
-            Ok((session, accepting.await?))
+            let sorted = Sorted::new(PollSession::new(session));
+            let server = moq_net::Server::new();
+            let accepting = server.accept_request_lite(Instant::now(), sorted.0.clone());
+            Ok((sorted, accepting.await?))
         })
         .await?;
         let live = Live {
@@ -137,11 +136,11 @@ impl Relay {
             peer: None,
             cost: None,
             quic: None,
-            account: Some(account),
+            account: Some(Account::default()),
         };
         let slot = admission.slot;
         let result = self
-            .admit_terminal(live, session, handshake, admission.grant)
+            .admit_terminal(live, sorted, handshake, admission.grant)
             .await;
         drop(slot);
         result
