@@ -7,7 +7,7 @@
 //! been decoded.
 
 pub(crate) mod connect;
-pub(crate) mod eager;
+mod eager;
 mod hand;
 mod picture;
 mod report;

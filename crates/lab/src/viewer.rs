@@ -1,7 +1,6 @@
 //! A viewer of a live event without a window: it enters as a browser would, subscribes to cameras and
 //! renditions, and gives out what arrives.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use api::live::{self, CameraInfo, WatchTicket};
@@ -13,9 +12,8 @@ pub use render::decoder::Decoder;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::terminal::connect::{Line, VERSIONS, dial, dial_from, run};
-use crate::terminal::eager::Eager;
-use crate::terminal::{CertificateHash, Manner, TerminalError, table};
+use crate::terminal::connect::{Line, VERSIONS, dial, run};
+use crate::terminal::{CertificateHash, TerminalError, table};
 
 /// Pictures are worth less than sound and words.
 const PRIORITY: u8 = 100;
@@ -58,31 +56,7 @@ impl Viewer {
         let pin: CertificateHash = pin.ok_or(TerminalError::NoPin)?.parse()?;
         let address = address.unwrap_or(&ticket.entry.address);
         let quic = dial(address, pin, VERSIONS[0]).await?;
-        Self::start(ticket, quic, Manner::Patient).await
-    }
-
-    /// As [`connect`](Self::connect), from a socket that other viewers may use, too: a crowd has few.
-    /// Takes the ticket's word for which cameras are on air, and asks as little as the viewer page does.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect).
-    pub async fn connect_from(
-        endpoint: &quinn::Endpoint,
-        ticket: &WatchTicket,
-        address: SocketAddr,
-    ) -> Result<Self, TerminalError> {
-        let pin = ticket.entry.certificate_sha256.as_deref();
-        let pin: CertificateHash = pin.ok_or(TerminalError::NoPin)?.parse()?;
-        let name = address.to_string();
-        let quic = dial_from(endpoint, &name, address, pin, VERSIONS[0]).await?;
-        Self::start(ticket, quic, Manner::Eager).await
-    }
-
-    async fn start(
-        ticket: &WatchTicket,
-        quic: quinn::Connection,
-        manner: Manner,
-    ) -> Result<Self, TerminalError> {
+        let quic = web_transport_quinn::Session::raw(quic);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (mine, found) = (table(&tasks, &stop), table(&tasks, &stop));
         let client = Client::new()
@@ -90,28 +64,15 @@ impl Viewer {
             .with_publisher(&mine)
             .with_subscriber(found.clone())
             .with_path(format!("/moq?watch={}", ticket.token));
-        let quic = web_transport_quinn::Session::raw(quic);
-        let session = match manner {
-            Manner::Patient => {
-                let (session, driver) = client.connect_lite(Instant::now(), quic).await?;
-                run(&tasks, &stop, driver);
-                session
-            }
-            Manner::Eager => {
-                let cameras = ticket.on_air.iter();
-                let known = cameras.map(|it| live::broadcast(&ticket.event.name, it));
-                let quic = Eager::new(quic, known.collect());
-                let (session, driver) = client.connect_lite(Instant::now(), quic).await?;
-                run(&tasks, &stop, driver);
-                session
-            }
-        };
+        let (session, driver) = client.connect_lite(Instant::now(), quic).await?;
+        run(&tasks, &stop, driver);
         Ok(Self {
             event: ticket.event.name.clone(),
             line: Line::new(session, stop, tasks),
             found,
         })
     }
+
 
     /// Subscribes to a camera's track: `video`, `video/<rendition>`, `audio`. What is older than
     /// `max_age` is passed over. Waits until the camera is on air: give it a deadline.
@@ -146,32 +107,6 @@ impl Viewer {
         Ok(View {
             groups: groups.ordered(),
             open: None,
-        })
-    }
-
-    /// Follows a camera's track as the viewer page does: whatever comes of a newer group ends the
-    /// older one. Waits until the camera is on air: give it a deadline.
-    ///
-    /// # Errors
-    /// As [`watch`](Self::watch).
-    pub async fn follow(
-        &self,
-        camera: &CameraName,
-        track: &str,
-        max_age: Duration,
-        priority: u8,
-    ) -> Result<Follow, TerminalError> {
-        let path = live::broadcast(&self.event, camera);
-        let broadcast = self.found.consume().routed_broadcast(path).await?;
-        let wanted = track::Subscription::default()
-            .with_priority(priority)
-            .with_max_age(max_age);
-        Ok(Follow {
-            groups: broadcast.track(track)?.subscribe(wanted.clone()).await?,
-            wanted,
-            older: None,
-            newer: None,
-            newest: None,
         })
     }
 
@@ -229,68 +164,4 @@ impl View {
             }
         }
     }
-}
-
-/// A track that is being followed.
-pub struct Follow {
-    groups: track::Subscriber,
-    wanted: track::Subscription,
-    /// What is read while nothing has come of `newer`.
-    older: Option<group::Consumer>,
-    newer: Option<group::Consumer>,
-    newest: Option<u64>,
-}
-
-impl Follow {
-    /// What arrived next; never older than what was returned before. `None` when the track is over.
-    pub async fn next(&mut self) -> Option<Arrived> {
-        loop {
-            tokio::select! {
-                biased;
-                read = read(&mut self.newer) => {
-                    // Something came of it: what is before it is history.
-                    self.older = None;
-                    match read {
-                        Some(arrived) => return Some(arrived),
-                        None => self.newer = None,
-                    }
-                }
-                read = read(&mut self.older) => match read {
-                    Some(arrived) => return Some(arrived),
-                    None => self.older = None,
-                },
-                group = self.groups.recv_group() => self.open(group.ok()??),
-            }
-        }
-    }
-
-    /// From now on it goes before all of a lower priority.
-    pub fn set_priority(&mut self, priority: u8) {
-        self.wanted = self.wanted.clone().with_priority(priority);
-        // Refused only by a track that is over, and then nothing comes that could go before.
-        let _ = self.groups.update(self.wanted.clone());
-    }
-
-    fn open(&mut self, group: group::Consumer) {
-        if self.newest.is_some_and(|it| group.sequence < it) {
-            return;
-        }
-        self.newest = Some(group.sequence);
-        if let Some(before) = self.newer.replace(group) {
-            self.older = Some(before);
-        }
-    }
-}
-
-/// The next frame of a group; `None` when it is complete or broken off. Never, without a group.
-async fn read(group: &mut Option<group::Consumer>) -> Option<Arrived> {
-    let Some(group) = group else {
-        return std::future::pending().await;
-    };
-    let frame = group.read_frame().await.ok()??;
-    Some(Arrived {
-        group: group.sequence,
-        timestamp: frame.timestamp.into(),
-        payload: frame.payload,
-    })
 }

@@ -172,14 +172,11 @@ impl Held {
             tasks: TaskTracker::new(),
         };
         let door = stage.door().await?;
-        let viewer = Arc::new(door.enter(&super::endpoint()?).await?);
-        for seat in common.seats.iter() {
-            let (viewer, bytes) = (Arc::clone(&viewer), Arc::clone(&held.bytes));
-            let hold = watcher::hold(viewer, common.clone(), seat.camera.clone(), bytes);
-            let stop = held.stop.clone();
-            held.tasks
-                .spawn(async move { stop.run_until_cancelled(hold).await });
-        }
+        let viewer = door.enter(&super::endpoint()?).await?;
+        let hold = watcher::hold(viewer, common.clone(), Arc::clone(&held.bytes));
+        let stop = held.stop.clone();
+        held.tasks
+            .spawn(async move { stop.run_until_cancelled(hold).await });
         Ok(held)
     }
 

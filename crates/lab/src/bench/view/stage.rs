@@ -19,7 +19,8 @@ use crate::bench::Progress;
 use crate::bench::cache_dir;
 use crate::bench::cloud::{Cloud, Emulation};
 use crate::bench::usage::Usage;
-use crate::viewer::Viewer;
+use crate::follower::Follower;
+
 use crate::wan::{Link, Proxy, Wan};
 
 /// Cameras publish at the stage, viewers enter at the hall. They are 1,350 km apart, which the
@@ -168,13 +169,13 @@ impl Stage {
 
     /// A viewer who comes in over a line, from the wish to watch on. Asks the center first, as
     /// the viewer page does.
-    pub(super) async fn enter(&self, road: &Road) -> anyhow::Result<Viewer> {
+    pub(super) async fn enter(&self, road: &Road) -> anyhow::Result<Follower> {
         let client = Client::new(&format!("http://{}", road.center.address()), None)?;
         let entry = road.entry.address();
         let endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into())?;
         let enter = async {
             let ticket = self.ticket(&client).await?;
-            anyhow::Ok(Viewer::connect_from(&endpoint, &ticket, entry).await?)
+            anyhow::Ok(Follower::enter(&endpoint, &ticket, entry).await?)
         };
         timeout(WAIT_MAX, enter).await.context("no way in")?
     }
@@ -211,8 +212,8 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) async fn enter(&self, endpoint: &quinn::Endpoint) -> anyhow::Result<Viewer> {
-        let enter = Viewer::connect_from(endpoint, &self.ticket, self.entry);
+    pub(super) async fn enter(&self, endpoint: &quinn::Endpoint) -> anyhow::Result<Follower> {
+        let enter = Follower::enter(endpoint, &self.ticket, self.entry);
         Ok(timeout(WAIT_MAX, enter).await.context("no way in")??)
     }
 }

@@ -9,14 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use api::live::rendition_track;
 use logic::view::{Action, Feed, Form, Gesture, Report, Seat, Swap, Viewer as Chooser};
 use model::{Bitrate, CameraName};
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::hand::{Hand, To};
 use super::playout::Playout;
 use super::tally::{Notes, Place, Tally};
-use crate::viewer::{Arrived, Viewer};
+use crate::follower::{self, Follower};
+use crate::viewer::Arrived;
 
 /// As the viewer page: a group that is not the newest is given up after this long.
 const MAX_AGE: Duration = Duration::from_millis(250);
@@ -38,9 +36,6 @@ const HIDDEN: u8 = 120;
 
 /// Lines of the window.
 const LINES: u16 = 720;
-
-/// Frames that wait for their viewer: a group that comes at once, of each of four feeds.
-const QUEUE: usize = 128;
 
 /// What a track that nobody receives any more may still be kept for at an entry.
 const FADES: Duration = Duration::from_secs(12);
@@ -101,18 +96,12 @@ impl Common {
     }
 }
 
-/// What came of a feed.
-struct Came {
-    feed: u32,
-    arrived: Arrived,
-}
-
 /// A feed that is received.
 struct Receiving {
-    id: u32,
+    id: follower::Feed,
     feed: Feed,
-    stop: CancellationToken,
-    priority: watch::Sender<u8>,
+    /// Since its first picture.
+    kept: Option<Kept>,
     first: Option<Instant>,
     /// How late the last picture was that came while it was hidden, and when it came: it is drawn when
     /// the view is shown.
@@ -122,14 +111,10 @@ struct Receiving {
 /// A viewer at work.
 pub(super) struct Watcher {
     common: Common,
-    viewer: Arc<Viewer>,
+    viewer: Follower,
     chooser: Chooser,
     swap: Swap,
     feeds: Vec<Receiving>,
-    next_id: u32,
-    tasks: TaskTracker,
-    came_tx: mpsc::Sender<Came>,
-    came: mpsc::Receiver<Came>,
     notes: Notes,
     playout: Playout,
     link: LinkNotes,
@@ -139,22 +124,17 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// A viewer who stands where `hand` starts. `opened` is when it was wished.
-    pub(super) fn new(common: Common, viewer: Viewer, hand: &Hand, opened: Instant) -> Self {
+    pub(super) fn new(common: Common, viewer: Follower, hand: &Hand, opened: Instant) -> Self {
         let now = Instant::now();
         let mut chooser = Chooser::new(&common.seats, &common.forms, hand.start, LINES, now);
         let all: Vec<_> = common.seats.iter().map(|it| it.camera.clone()).collect();
         chooser.handle_live(&all, now);
-        let (came_tx, came) = mpsc::channel(QUEUE);
         Self {
             common,
-            viewer: Arc::new(viewer),
+            viewer,
             chooser,
             swap: Swap::new(now),
             feeds: Vec::new(),
-            next_id: 0,
-            tasks: TaskTracker::new(),
-            came_tx,
-            came,
             notes: Notes::new(opened),
             playout: Playout::new(now),
             link: LinkNotes::new(now),
@@ -202,34 +182,22 @@ impl Watcher {
             let wake = times.into_iter().flatten().min().unwrap_or(report_at);
             tokio::select! {
                 biased;
-                Some(came) = self.came.recv() => self.handle_came(came),
+                Some((id, arrived)) = self.viewer.next() => self.handle_arrived(id, &arrived),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
         }
-        self.leave().await
+        self.notes.finish(Instant::now())
     }
 
-    async fn leave(mut self) -> Tally {
+    fn handle_arrived(&mut self, id: follower::Feed, arrived: &Arrived) {
         let now = Instant::now();
-        for feed in self.feeds.drain(..) {
-            feed.stop.cancel();
-        }
-        self.came.close();
-        self.tasks.close();
-        self.tasks.wait().await;
-        if let Some(viewer) = Arc::into_inner(self.viewer) {
-            viewer.close().await;
-        }
-        self.notes.finish(now)
-    }
-
-    fn handle_came(&mut self, came: Came) {
-        let now = Instant::now();
-        let Some(feed) = self.feeds.iter_mut().find(|it| it.id == came.feed) else {
+        let Some(feed) = self.feeds.iter_mut().find(|it| it.id == id) else {
             return;
         };
-        let timestamp = came.arrived.timestamp;
-        let size = came.arrived.payload.len();
+        let timestamp = arrived.timestamp;
+        let size = arrived.payload.len();
+        feed.kept
+            .get_or_insert_with(|| Kept::new(&self.common.carried, feed.feed.clone()));
         let carried = &self.common.carried;
         carried.bytes.fetch_add(size as u64, Ordering::Relaxed);
         self.notes.handle_bytes(size);
@@ -310,7 +278,7 @@ impl Watcher {
                 }
                 let shown = self.feeds.iter_mut().find(|it| it.feed == feed);
                 let held = shown.and_then(|it| {
-                    it.priority.send_replace(SEEN);
+                    self.viewer.set_priority(it.id, SEEN);
                     it.held.take()
                 });
                 self.playout.handle_view(now);
@@ -328,90 +296,50 @@ impl Watcher {
     }
 
     fn open(&mut self, feed: Feed) {
-        let (id, stop) = (self.next_id, CancellationToken::new());
-        self.next_id += 1;
+        let track = if feed.rendition.is_source() {
+            "video".to_owned()
+        } else {
+            rendition_track(&feed.rendition)
+        };
         let next = self.camera.as_ref() == Some(&feed.camera);
-        let (priority, ranked) = watch::channel(if next { NEXT } else { HIDDEN });
-        let receive = receive(
-            Arc::clone(&self.viewer),
-            Arc::clone(&self.common.carried),
-            (id, feed.clone()),
-            ranked,
-            self.came_tx.clone(),
-        );
-        let stopped = stop.clone();
-        self.tasks.spawn(async move {
-            stopped.run_until_cancelled(receive).await;
-        });
+        let rank = if next { NEXT } else { HIDDEN };
+        let id = self.viewer.follow(&feed.camera, &track, MAX_AGE, rank);
         self.feeds.push(Receiving {
             id,
             feed,
-            stop,
-            priority,
+            kept: None,
             first: None,
             held: None,
         });
     }
 
     fn drop_feed(&mut self, feed: &Feed) {
-        self.feeds.retain(|it| {
+        let (viewer, feeds) = (&mut self.viewer, &mut self.feeds);
+        feeds.retain(|it| {
             let keep = it.feed != *feed;
             if !keep {
-                it.stop.cancel();
+                viewer.leave(it.id);
             }
             keep
         });
     }
 }
 
-/// Receives one feed until it is stopped.
-async fn receive(
-    viewer: Arc<Viewer>,
-    carried: Arc<Carried>,
-    (id, feed): (u32, Feed),
-    mut priority: watch::Receiver<u8>,
-    came: mpsc::Sender<Came>,
-) {
-    let track = if feed.rendition.is_source() {
-        "video".to_owned()
-    } else {
-        rendition_track(&feed.rendition)
-    };
-    let rank = *priority.borrow_and_update();
-    let Ok(mut follow) = viewer.follow(&feed.camera, &track, MAX_AGE, rank).await else {
-        return;
-    };
-    let mut kept = None;
-    loop {
-        let arrived = tokio::select! {
-            Ok(()) = priority.changed() => {
-                follow.set_priority(*priority.borrow_and_update());
-                continue;
-            }
-            arrived = follow.next() => arrived,
-        };
-        let Some(arrived) = arrived else { return };
-        kept.get_or_insert_with(|| Kept::new(&carried, feed.clone()));
-        if came.send(Came { feed: id, arrived }).await.is_err() {
-            return;
-        }
-    }
-}
-
 /// Says that the entry has a feed for as long as it lives.
-struct Kept<'a> {
-    carried: &'a Carried,
+struct Kept {
+    carried: Arc<Carried>,
     feed: Feed,
 }
 
-impl<'a> Kept<'a> {
-    fn new(carried: &'a Carried, feed: Feed) -> Self {
+impl Kept {
+    fn new(carried: &Arc<Carried>, feed: Feed) -> Self {
         carried.enter(&feed);
+        let carried = Arc::clone(carried);
         Self { carried, feed }
     }
 }
 
-impl Drop for Kept<'_> {
+impl Drop for Kept {
     fn drop(&mut self) {
         self.carried.leave(&self.feed);
     }
@@ -483,22 +411,18 @@ impl LinkNotes {
     }
 }
 
-/// Receives a camera so that the entry has it; counts what comes.
-pub(super) async fn hold(
-    viewer: Arc<Viewer>,
-    common: Common,
-    camera: CameraName,
-    bytes: Arc<AtomicU64>,
-) {
-    let Ok(mut follow) = viewer.follow(&camera, "video", MAX_AGE, HIDDEN).await else {
-        return;
-    };
-    let feed = Feed {
-        camera,
-        rendition: model::RenditionName::source(),
-    };
-    let _kept = Kept::new(&common.carried, feed);
-    while let Some(arrived) = follow.next().await {
+/// Receives all cameras, so that the entry has them; counts what comes.
+pub(super) async fn hold(mut viewer: Follower, common: Common, bytes: Arc<AtomicU64>) {
+    let mut kept = Vec::new();
+    for seat in &*common.seats {
+        viewer.follow(&seat.camera, "video", MAX_AGE, HIDDEN);
+        let feed = Feed {
+            camera: seat.camera.clone(),
+            rendition: model::RenditionName::source(),
+        };
+        kept.push(Kept::new(&common.carried, feed));
+    }
+    while let Some((_, arrived)) = viewer.next().await {
         bytes.fetch_add(arrived.payload.len() as u64, Ordering::Relaxed);
     }
 }
