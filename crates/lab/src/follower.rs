@@ -117,7 +117,8 @@ impl Follower {
         let broadcast = live::broadcast(&self.event, camera);
         let request = wire::subscribe(feed.0, &broadcast, track, wanted);
         let (priority, ranked) = watch::channel(priority);
-        self.tasks.spawn(ask(self.quic.clone(), request, wanted, ranked));
+        self.tasks
+            .spawn(ask(self.quic.clone(), request, wanted, ranked));
         self.feeds.push(Following {
             feed,
             priority,

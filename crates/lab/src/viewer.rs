@@ -73,7 +73,6 @@ impl Viewer {
         })
     }
 
-
     /// Subscribes to a camera's track: `video`, `video/<rendition>`, `audio`. What is older than
     /// `max_age` is passed over. Waits until the camera is on air: give it a deadline.
     ///

@@ -157,9 +157,9 @@ where
             let begun = state.begun.is_some_and(|(_, it)| group.sequence <= it);
             if !stale && !begun && group.is_whole() {
                 state.begin(group);
+                state.wake();
             }
         }
-        state.wake();
     }
 
     fn begin(&self, group: &Arc<Group>) {

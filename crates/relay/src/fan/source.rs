@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use moq_net::{StreamError, frame, group, track};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::group::{End, Group, is_stale};
@@ -20,6 +21,10 @@ const READING_MAX: usize = 64;
 
 /// Groups that are kept for who comes later, whatever their ages.
 const KEPT_MAX: usize = 64;
+
+/// How long after a change of mind the fan looks what all want now: of a crowd somebody always
+/// changes theirs.
+const TUNE_AFTER: Duration = Duration::from_millis(50);
 
 /// After so many pushes, some hundred microseconds, others get a turn on this thread.
 const TURN: usize = 128;
@@ -70,11 +75,18 @@ impl Source {
     pub(super) async fn run(mut self) {
         let mut reading = FuturesUnordered::new();
         let mut complete = None;
+        let mut tune_at = None;
         while !self.seats.is_empty() {
             tokio::select! {
                 biased;
                 Some(join) = self.joins.recv() => self.join(join),
-                () = self.changed.notified() => self.retune(),
+                () = self.changed.notified(), if tune_at.is_none() => {
+                    tune_at = Some(Instant::now() + TUNE_AFTER);
+                }
+                () = until(tune_at), if tune_at.is_some() => {
+                    tune_at = None;
+                    self.retune();
+                }
                 Some((reader, event)) = reading.next() => {
                     if let Some(reader) = self.read(reader, event).await {
                         reading.push(step(reader));
@@ -110,8 +122,12 @@ impl Source {
         }
         let kept: Vec<_> = self.kept.iter().map(|it| it.group.clone()).collect();
         join.listener.offer(&kept);
-        self.seats.push(join.listener);
-        self.retune();
+        if let Some(wanted) = join.listener.wanted() {
+            let now = self.track.subscription();
+            let priority = wanted.priority.max(now.priority);
+            self.tune(priority, wanted.max_age.max(now.max_age));
+            self.seats.push(join.listener);
+        }
         // It sees in its seat when that is so.
         let _ = join.answer.send(None);
     }
@@ -145,12 +161,17 @@ impl Source {
             seat.offer(&kept);
             true
         });
+        if !self.seats.is_empty() {
+            self.tune(priority, max_age);
+        }
+    }
+
+    fn tune(&mut self, priority: u8, max_age: Duration) {
         let now = self.track.subscription();
-        if !self.seats.is_empty() && (now.priority, now.max_age) != (priority, max_age) {
+        if (now.priority, now.max_age) != (priority, max_age) {
+            let wanted = now.with_priority(priority).with_max_age(max_age);
             // Of an ended track there is nothing to want.
-            let _ = self
-                .track
-                .update(now.with_priority(priority).with_max_age(max_age));
+            let _ = self.track.update(wanted);
         }
     }
 
@@ -283,6 +304,14 @@ impl Reader {
             self.frame = None;
         }
         Ok(chunk)
+    }
+}
+
+/// Never, without a time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

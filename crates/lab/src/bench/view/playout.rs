@@ -33,6 +33,8 @@ pub(super) struct Playout {
     delay: Option<f64>,
     since: Instant,
     now: Instant,
+    /// What [`Playout::target`] works on.
+    ranked: Vec<f64>,
 }
 
 impl Playout {
@@ -42,6 +44,7 @@ impl Playout {
             delay: None,
             since: now,
             now,
+            ranked: Vec::new(),
         }
     }
 
@@ -87,11 +90,16 @@ impl Playout {
     }
 
     /// Nine of ten pictures come in time.
-    fn target(&self) -> f64 {
-        let mut delays: Vec<f64> = self.pictures.iter().map(|it| it.1).collect();
-        delays.sort_by(f64::total_cmp);
-        let rank = (delays.len() * 9).div_ceil(10).saturating_sub(1);
-        let even = delays.get(rank).copied().unwrap_or_default();
+    fn target(&mut self) -> f64 {
+        let (ranked, most) = (&mut self.ranked, self.pictures.len());
+        ranked.clear();
+        ranked.extend(self.pictures.iter().map(|it| it.1));
+        let rank = (most * 9).div_ceil(10).saturating_sub(1);
+        let even = if rank < most {
+            *ranked.select_nth_unstable_by(rank, f64::total_cmp).1
+        } else {
+            0.0
+        };
         even.min(self.least() + EVEN_MAX)
     }
 

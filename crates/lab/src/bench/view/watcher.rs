@@ -2,6 +2,7 @@
 //! ask for is received and, as if decoding took no time, shown.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -99,7 +100,7 @@ impl Common {
 /// A feed that is received.
 struct Receiving {
     id: follower::Feed,
-    feed: Feed,
+    feed: Arc<Feed>,
     /// Since its first picture.
     kept: Option<Kept>,
     first: Option<Instant>,
@@ -180,24 +181,36 @@ impl Watcher {
                 Some(begin + hand.lasts),
             ];
             let wake = times.into_iter().flatten().min().unwrap_or(report_at);
-            tokio::select! {
-                biased;
-                Some((id, arrived)) = self.viewer.next() => self.handle_arrived(id, &arrived),
-                () = tokio::time::sleep_until(wake.into()) => {}
-            }
+            self.receive(wake).await;
         }
         self.notes.finish(Instant::now())
     }
 
-    fn handle_arrived(&mut self, id: follower::Feed, arrived: &Arrived) {
+    /// Takes what comes, until there is something to decide, or the time has come.
+    async fn receive(&mut self, until: Instant) {
+        let mut sleep = pin!(tokio::time::sleep_until(until.into()));
+        loop {
+            let decided = tokio::select! {
+                biased;
+                Some((id, arrived)) = self.viewer.next() => self.handle_arrived(id, &arrived),
+                () = &mut sleep => return,
+            };
+            if decided {
+                return;
+            }
+        }
+    }
+
+    /// Says whether it led to a decision.
+    fn handle_arrived(&mut self, id: follower::Feed, arrived: &Arrived) -> bool {
         let now = Instant::now();
         let Some(feed) = self.feeds.iter_mut().find(|it| it.id == id) else {
-            return;
+            return false;
         };
         let timestamp = arrived.timestamp;
         let size = arrived.payload.len();
         feed.kept
-            .get_or_insert_with(|| Kept::new(&self.common.carried, feed.feed.clone()));
+            .get_or_insert_with(|| Kept::new(&self.common.carried, Feed::clone(&feed.feed)));
         let carried = &self.common.carried;
         carried.bytes.fetch_add(size as u64, Ordering::Relaxed);
         self.notes.handle_bytes(size);
@@ -207,12 +220,12 @@ impl Watcher {
         }
         let first = *feed.first.get_or_insert(now);
         if timestamp + HISTORY < self.newest {
-            return;
+            return false;
         }
         self.newest = self.newest.max(timestamp);
         let late = lateness(timestamp);
-        let name = feed.feed.clone();
-        if self.swap.shown() == Some(&name) {
+        let name = Arc::clone(&feed.feed);
+        if self.swap.shown() == Some(&*name) {
             if now > first + BURST {
                 self.link.handle_frame(late, now);
             }
@@ -221,11 +234,12 @@ impl Watcher {
             feed.held = Some((late, now));
         }
         self.swap.handle_frame(&name, timestamp, now);
-        self.settle(now);
+        self.settle(now)
     }
 
-    /// Carries out what was decided, until nothing is left to do.
-    fn settle(&mut self, now: Instant) {
+    /// Carries out what was decided, until nothing is left to do. Says whether anything was.
+    fn settle(&mut self, now: Instant) -> bool {
+        let mut settled = false;
         loop {
             let wish = self.chooser.poll_wish();
             if let Some(wish) = &wish {
@@ -240,8 +254,9 @@ impl Watcher {
                 self.act(action, now);
             }
             if wish.is_none() && !acted {
-                return;
+                return settled;
             }
+            settled = true;
         }
     }
 
@@ -253,7 +268,7 @@ impl Watcher {
         let ready = self
             .feeds
             .iter()
-            .any(|it| it.feed == *view && it.first.is_some());
+            .any(|it| *it.feed == *view && it.first.is_some());
         let place = if ready {
             Place::Ready
         } else {
@@ -276,7 +291,7 @@ impl Watcher {
                 if self.camera.as_ref() == Some(&feed.camera) {
                     self.notes.handle_shown(now);
                 }
-                let shown = self.feeds.iter_mut().find(|it| it.feed == feed);
+                let shown = self.feeds.iter_mut().find(|it| *it.feed == feed);
                 let held = shown.and_then(|it| {
                     self.viewer.set_priority(it.id, SEEN);
                     it.held.take()
@@ -306,7 +321,7 @@ impl Watcher {
         let id = self.viewer.follow(&feed.camera, &track, MAX_AGE, rank);
         self.feeds.push(Receiving {
             id,
-            feed,
+            feed: Arc::new(feed),
             kept: None,
             first: None,
             held: None,
@@ -316,7 +331,7 @@ impl Watcher {
     fn drop_feed(&mut self, feed: &Feed) {
         let (viewer, feeds) = (&mut self.viewer, &mut self.feeds);
         feeds.retain(|it| {
-            let keep = it.feed != *feed;
+            let keep = *it.feed != *feed;
             if !keep {
                 viewer.leave(it.id);
             }
@@ -385,9 +400,11 @@ impl LinkNotes {
             self.late.push(late);
         }
         let second = (now - self.began).as_secs();
+        if !self.bases.contains_key(&second) {
+            self.bases.retain(|it, _| *it + 10 > second);
+        }
         let base = self.bases.entry(second).or_insert(late);
         *base = late.min(*base);
-        self.bases.retain(|it, _| *it + 10 > second);
     }
 
     fn report(&mut self, round_trip: Duration, now: Instant) -> Report {
