@@ -73,8 +73,8 @@ export class Feed {
       () => this.closed || this.attachment.over,
       () => {
         const broadcast = this.attachment.consume(this.name.camera);
-        const track = broadcast.track(trackOf(this.name.rendition)).subscribe({ priority: this.priority, latencyMax: GROUP_KEPT_MS });
-        this.update = () => track.update({ priority: this.priority, latencyMax: GROUP_KEPT_MS });
+        const track = broadcast.track(trackOf(this.name.rendition)).subscribe(this.wanted());
+        this.update = () => track.update(this.wanted());
         this.stop = () => {
           track.close();
           broadcast.close();
@@ -84,6 +84,11 @@ export class Feed {
       (track) => this.groups.read(track),
       SUBSCRIBE_AGAIN_MS,
     );
+  }
+
+  /** Who joins needs nothing of the group before the newest. */
+  wanted() {
+    return { priority: this.priority, latencyMax: this.firstAt === null ? 0 : GROUP_KEPT_MS };
   }
 
   /** @param {number} sequence @param {number} timestamp @param {Uint8Array} payload */
@@ -112,8 +117,11 @@ export class Feed {
   /** @param {number} sequence @param {number} timestamp @param {number} bytes */
   receive(sequence, timestamp, bytes) {
     const now = performance.now();
-    this.firstAt ??= now;
     this.lastAt = now;
+    if (this.firstAt === null) {
+      this.firstAt = now;
+      this.update?.();
+    }
     this.attachment.heardAt = now;
     this.onBytes(bytes);
     this.report.handleLoss(this.groups.advance(sequence));

@@ -19,7 +19,7 @@ const SLEW = 10;
 /** What is farther off than this is set at once. */
 const JUMP_MS = 120;
 /** A new view's first picture may have come sooner than most of it will: by so much it waits, if the view before did. */
-const FIRST_WAITS_MS = 12;
+const FIRST_WAITS_MS = 20;
 /** At the start, and in a new view, pictures that were kept come in a burst, later than those that follow. */
 const BURST_MS = 500;
 

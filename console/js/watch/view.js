@@ -15,8 +15,9 @@ const SLOW = 5;
 const FAST = 25;
 const REST = 250;
 const SWITCH_MIN = 100;
-const WARM_AHEAD = 400;
-const WARM_LINGER = 400;
+const SENT_AHEAD = 100;
+const MADE_AHEAD = 400;
+const WARM_LINGER = 150;
 export const WARM_MAX = 2;
 const RETRY = 3_000;
 const ZOOM_MAX = 8;
@@ -216,7 +217,8 @@ export class Viewer {
       return;
     }
     if (!moving || Math.abs(speed) < SLOW) return;
-    const reach = Math.abs(speed) * seconds(WARM_AHEAD + 2 * this.roundTrip);
+    const early = this.forms.length > 1 ? MADE_AHEAD : SENT_AHEAD;
+    const reach = Math.abs(speed) * seconds(early + 2 * this.roundTrip);
     const ahead = this.ring.ahead(this.view.seat, this.hand.angle, speed > 0, reach, this.now);
     const until = this.now + WARM_LINGER;
     const form = this.movingForm(speed, ahead.length);

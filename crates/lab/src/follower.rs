@@ -49,8 +49,10 @@ pub struct Follower {
 
 struct Following {
     feed: Feed,
-    /// Ends the subscription when dropped.
-    priority: watch::Sender<u8>,
+    /// What is asked for. Ends the subscription when dropped.
+    wanted: watch::Sender<Wanted>,
+    /// What shall be asked for when it has begun.
+    max_age: Duration,
     /// The newest group of which something came.
     newest: Option<u64>,
 }
@@ -102,8 +104,8 @@ impl Follower {
         })
     }
 
-    /// Subscribes to a camera's track. Of groups that are not the newest, those come that are not
-    /// older than `max_age`.
+    /// Subscribes to a camera's track. It begins with the newest group; once one is not the newest any
+    /// more, it comes as long as it is not older than `max_age`.
     pub fn follow(
         &mut self,
         camera: &CameraName,
@@ -113,15 +115,17 @@ impl Follower {
     ) -> Feed {
         let feed = Feed(self.next);
         self.next += 1;
-        let wanted = Wanted { priority, max_age };
         let broadcast = live::broadcast(&self.event, camera);
-        let request = wire::subscribe(feed.0, &broadcast, track, wanted);
-        let (priority, ranked) = watch::channel(priority);
-        self.tasks
-            .spawn(ask(self.quic.clone(), request, wanted, ranked));
+        let (wanted, asking) = watch::channel(Wanted {
+            priority,
+            max_age: Duration::ZERO,
+        });
+        let request = wire::subscribe(feed.0, &broadcast, track, *wanted.borrow());
+        self.tasks.spawn(ask(self.quic.clone(), request, asking));
         self.feeds.push(Following {
             feed,
-            priority,
+            wanted,
+            max_age,
             newest: None,
         });
         feed
@@ -130,7 +134,7 @@ impl Follower {
     /// From now on it goes before all of a lower priority.
     pub fn set_priority(&mut self, feed: Feed, priority: u8) {
         if let Some(it) = self.feeds.iter().find(|it| it.feed == feed) {
-            it.priority.send_replace(priority);
+            it.wanted.send_modify(|it| it.priority = priority);
         }
     }
 
@@ -184,7 +188,11 @@ impl Follower {
         let Some(following) = self.feeds.iter_mut().find(|it| it.feed == feed) else {
             return false;
         };
-        let newest = following.newest.get_or_insert(group);
+        let max_age = following.max_age;
+        let newest = following.newest.get_or_insert_with(|| {
+            following.wanted.send_modify(|it| it.max_age = max_age);
+            group
+        });
         if group > *newest {
             *newest = group;
             self.groups.retain(|it| {
@@ -210,8 +218,8 @@ fn accept(
     Box::pin(async move { quic.accept_uni().await })
 }
 
-/// Keeps up a subscription for as long as somebody may change its priority.
-async fn ask(quic: Connection, request: BytesMut, wanted: Wanted, mut ranked: watch::Receiver<u8>) {
+/// Keeps up a subscription for as long as somebody may change what it asks for.
+async fn ask(quic: Connection, request: BytesMut, mut wanted: watch::Receiver<Wanted>) {
     // What goes wrong is seen by who reads.
     let Ok((mut asked, _answers)) = quic.open_bi().await else {
         return;
@@ -219,9 +227,8 @@ async fn ask(quic: Connection, request: BytesMut, wanted: Wanted, mut ranked: wa
     if asked.write_all(&request).await.is_err() {
         return;
     }
-    while ranked.changed().await.is_ok() {
-        let priority = *ranked.borrow_and_update();
-        let update = wire::update(Wanted { priority, ..wanted });
+    while wanted.changed().await.is_ok() {
+        let update = wire::update(*wanted.borrow_and_update());
         if asked.write_all(&update).await.is_err() {
             return;
         }

@@ -49,11 +49,16 @@ pub const REST: Duration = Duration::from_millis(250);
 /// keyframe was for nothing.
 pub const SWITCH_MIN: Duration = Duration::from_millis(100);
 
-/// How far ahead of the hand views are made ready, besides two round trips: a keyframe's wait.
-const WARM_AHEAD: Duration = Duration::from_millis(400);
+/// How far ahead of the hand views are made ready, besides two round trips, where each is received
+/// as its camera sends it: the rest of a group comes at once, and must be decoded.
+const SENT_AHEAD: Duration = Duration::from_millis(100);
+
+/// The same where a moving hand receives renditions: an edge may have to make one first, which
+/// begins with a keyframe's wait.
+const MADE_AHEAD: Duration = Duration::from_millis(400);
 
 /// A view that was made ready stays so for a while: hands turn back.
-const WARM_LINGER: Duration = Duration::from_millis(400);
+const WARM_LINGER: Duration = Duration::from_millis(150);
 
 /// Views that are received hidden at most. Each costs the link what the visible one does.
 pub const WARM_MAX: usize = 2;
@@ -371,7 +376,11 @@ impl Viewer {
         if !moving || speed.abs() < SLOW {
             return;
         }
-        let ahead = (WARM_AHEAD + 2 * self.round_trip).as_micros() as f64 / 1e6;
+        let ahead = match self.forms.len() {
+            1 => SENT_AHEAD,
+            _ => MADE_AHEAD,
+        };
+        let ahead = (ahead + 2 * self.round_trip).as_micros() as f64 / 1e6;
         let reach = speed.abs() * ahead;
         let seats = ring.ahead(view, self.hand.angle(), speed > 0.0, reach, now);
         let until = now + WARM_LINGER;

@@ -209,11 +209,17 @@ impl Watch {
             }
         };
         let version = prepared.version;
+        // The publisher keeps no older ones.
+        let kept = prepared.track.info().max_age;
+        let wanted = move |wanted: Wanted| Wanted {
+            max_age: wanted.max_age.min(kept),
+            ..wanted
+        };
         let seat = Arc::new(Seat::new(Place {
             session,
             version,
             id: prepared.subscribe.id,
-            wanted: prepared.subscribe.wanted,
+            wanted: wanted(prepared.subscribe.wanted),
             answers,
             counter: self.account.counter(&prepared.name.0),
         }));
@@ -231,7 +237,7 @@ impl Watch {
                 let Some(mut update) = ready!(requests.poll_message(cx))? else {
                     return Poll::Ready(Ok(()));
                 };
-                seat.update(Wanted::decode(&mut update, version)?);
+                seat.update(wanted(Wanted::decode(&mut update, version)?));
                 seated.changed();
             }
         })

@@ -1,4 +1,5 @@
-//! A session that gives up what a peer's line does not carry.
+//! A session between nodes that gives up what the line does not carry. What terminals are sent is the
+//! [fan](crate::fan)'s.
 //!
 //! Each group goes over a stream of its own. The media library lets go of a group that nobody can
 //! receive in time, but not of one that may come by several routes, which is all of ours: on a line

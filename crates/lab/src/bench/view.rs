@@ -382,6 +382,10 @@ fn moves(kind: &str, tallies: &[Tally], lines: &mut Vec<Line>) -> anyhow::Result
         }
     }
     lines.push(quantile(&format!("{kind}: gap at a switch, p95"), &gaps, 0.95).goal(50.0));
+    let pictures: u64 = tallies.iter().map(|it| it.pictures).sum();
+    let uneven: u64 = tallies.iter().map(|it| it.uneven).sum();
+    let share = 100.0 * uneven as f64 / pictures.max(1) as f64;
+    lines.push(Line::lower(format!("{kind}: pictures after a gap of 50 ms"), "%", share).goal(5.0));
     Ok(())
 }
 

@@ -96,8 +96,12 @@ impl Eager {
 
     /// At 0 degrees, all cameras live, nothing known of the link.
     fn fresh() -> Self {
+        Self::with(&three())
+    }
+
+    fn with(forms: &[Form]) -> Self {
         let start = start();
-        let mut viewer = Viewer::new(&twelve(), &three(), Angle::degrees(0.0), 720, start);
+        let mut viewer = Viewer::new(&twelve(), forms, Angle::degrees(0.0), 720, start);
         let all: Vec<_> = twelve().into_iter().map(|it| it.camera).collect();
         viewer.handle_live(&all, start);
         let mut eager = Self {

@@ -120,7 +120,7 @@ impl Group {
     }
 }
 
-/// Whether a group is of no use: the next one began more than `max_age` before the newest frame. Of
+/// Whether a group is of no use: the next one began `max_age` or more before the newest frame. Of
 /// what has no time, that is not known.
 pub(super) fn is_stale(
     next_begins: Option<Duration>,
@@ -128,7 +128,78 @@ pub(super) fn is_stale(
     max_age: Duration,
 ) -> bool {
     match (next_begins, newest) {
-        (Some(begins), Some(newest)) => newest.saturating_sub(begins) > max_age,
+        (Some(begins), Some(newest)) => newest.saturating_sub(begins) >= max_age,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGE: usize = TAIL_MAX / 4;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn pieces_come_in_order_until_the_end() {
+        let group = Group::new(7);
+        assert_eq!(group.next(0), Next::Later);
+        group.append(Bytes::from_static(b"a"), Some(ms(40)));
+        group.append(Bytes::from_static(b"b"), None);
+        group.append(Bytes::from_static(b"c"), Some(ms(20)));
+        assert_eq!(group.next(1), Next::Piece(Bytes::from_static(b"b")));
+        assert_eq!(group.next(3), Next::Later);
+        group.end(End::Complete);
+        assert_eq!(group.next(3), Next::Nothing(End::Complete));
+        assert_eq!(
+            (group.begins(), group.reaches()),
+            (Some(ms(40)), Some(ms(40)))
+        );
+        assert!(group.is_whole());
+    }
+
+    #[test]
+    fn what_is_too_large_to_catch_up_with_keeps_its_tail() {
+        let group = Group::new(0);
+        let pieces = WHOLE_MAX / LARGE;
+        for _ in 0..pieces {
+            group.append(Bytes::from(vec![0; LARGE]), None);
+        }
+        assert!(group.is_whole());
+        group.append(Bytes::from(vec![0; LARGE]), None);
+        assert!(!group.is_whole());
+        let kept = (TAIL_MAX / LARGE) as u64;
+        let all = pieces as u64 + 1;
+        assert_eq!(group.next(all - kept - 1), Next::Missed);
+        assert!(matches!(group.next(all - kept), Next::Piece(_)));
+    }
+
+    #[test]
+    fn a_piece_that_is_too_large_alone_is_kept() {
+        let group = Group::new(0);
+        group.append(Bytes::from(vec![0; 2 * WHOLE_MAX]), None);
+        assert!(matches!(group.next(0), Next::Piece(_)));
+    }
+
+    #[test]
+    fn what_broke_off_is_for_nobody_who_comes() {
+        let group = Group::new(0);
+        group.append(Bytes::from_static(b"a"), None);
+        group.end(End::Broken(3));
+        assert!(!group.is_whole());
+        assert_eq!(group.next(1), Next::Nothing(End::Broken(3)));
+    }
+
+    #[test]
+    fn a_group_is_stale_by_where_the_next_one_begins() {
+        let is = |next, newest| is_stale(Some(ms(next)), Some(ms(newest)), ms(100));
+        assert!(!is(501, 600));
+        assert!(is(500, 600));
+        // The next group is from a publisher whose clock was set.
+        assert!(!is(500, 100));
+        assert!(!is_stale(None, Some(ms(900)), ms(100)));
     }
 }

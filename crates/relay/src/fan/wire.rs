@@ -220,3 +220,76 @@ fn size_of(number: u64) -> u64 {
         _ => 8,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: Wanted = Wanted {
+        priority: 200,
+        max_age: Duration::from_millis(250),
+        first: Some(6),
+        last: Some(9),
+    };
+
+    #[test]
+    fn a_request_of_either_version_is_understood() {
+        let names = [7, 1, b's', 1, b'v', 200];
+        let five = [&names[..], &[0, 0x40, 250, 7, 10]].concat();
+        let six = [&names[..], &[0x40, 250, 6, 10, 0, 0]].concat();
+        for (version, message) in [(Version::Lite05, five), (Version::Lite06, six)] {
+            let read = Subscribe::decode(message.into(), version).unwrap();
+            let expected = Subscribe {
+                id: 7,
+                broadcast: "s".to_owned(),
+                track: "v".to_owned(),
+                wanted: WANTED,
+            };
+            assert_eq!(read, expected, "{version:?}");
+        }
+    }
+
+    #[test]
+    fn no_first_group_is_none_in_either_version() {
+        for (version, message) in [
+            (Version::Lite05, &[0, 0, 0, 0, 0][..]),
+            (Version::Lite06, &[0, 0, 0, 0, 0, 0]),
+        ] {
+            let read = Wanted::decode(&mut Bytes::from_static(message), version).unwrap();
+            assert_eq!((read.first, read.last), (None, None), "{version:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_taken_when_it_is_there() {
+        let mut buffer = BytesMut::from(&[3, 1, 2][..]);
+        assert_eq!(take_message(&mut buffer).unwrap(), None);
+        buffer.extend_from_slice(&[3, 9]);
+        assert_eq!(take_message(&mut buffer).unwrap().unwrap()[..], [1, 2, 3]);
+        assert_eq!(buffer[..], [9]);
+        let mut buffer = BytesMut::from(&[0x50, 0x01][..]);
+        assert!(matches!(
+            take_message(&mut buffer),
+            Err(WireError::Long(4_097))
+        ));
+    }
+
+    #[test]
+    fn a_frames_time_is_a_difference_of_either_sign() {
+        let header = |before, time| frame_header(before, time, 5).map(|it| it.to_vec());
+        assert_eq!(header(0, 0), Some(vec![0, 5]));
+        assert_eq!(header(10, 12), Some(vec![4, 5]));
+        assert_eq!(header(12, 10), Some(vec![3, 5]));
+        assert_eq!(header(0, u64::MAX), None);
+        assert_eq!(frame_header(0, 0, u64::MAX), None);
+    }
+
+    #[test]
+    fn a_group_says_whose_it_is() {
+        assert_eq!(
+            group_header(Version::Lite05, 3, 64)[..],
+            [0, 3, 3, 0x40, 64]
+        );
+        assert_eq!(group_header(Version::Lite06, 3, 4)[..], [0, 3, 3, 4, 0]);
+    }
+}

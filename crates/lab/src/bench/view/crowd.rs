@@ -35,7 +35,7 @@ pub(super) fn cameras() -> Settings {
         width: 640,
         height: 360,
         seconds: 8,
-        video_kbps: 400,
+        video_kbps: 500,
         ..Settings::default()
     }
 }

@@ -10,9 +10,15 @@ const STALL: Duration = Duration::from_millis(400);
 /// the next one comes within this, at 30 a second.
 const EDGE: Duration = Duration::from_millis(34);
 
-/// So long after a switch its pictures come as they will: what is earliest among them is the live edge,
-/// and gaps until then are the switch's.
+/// So long after a switch its pictures come as they will: what is earliest among them is the live edge.
 const SETTLED: Duration = Duration::from_millis(400);
+
+/// Until so long after the first picture at the live edge, gaps are the switch's: three pictures. Later
+/// ones are the camera's, whose pictures wait now and then for a packet of sound.
+const AFTERMATH: Duration = Duration::from_millis(100);
+
+/// Two pictures that are farther apart than this look uneven.
+const UNEVEN: Duration = Duration::from_millis(50);
 
 /// Where the view was that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +43,7 @@ pub(super) struct Switch {
     pub(super) seen: Duration,
     /// From the hand to the first picture that is as early as those that follow: it has caught up.
     pub(super) live: Duration,
-    /// The longest time without a new picture, from the hand to a little after the switch.
+    /// The longest time without a new picture, from the hand to a little after it has caught up.
     pub(super) gap: Duration,
 }
 
@@ -52,6 +58,8 @@ pub(super) struct Tally {
     pub(super) stalls: u32,
     pub(super) longest_gap: Duration,
     pub(super) pictures: u64,
+    /// Of them, those that were late after the one before.
+    pub(super) uneven: u64,
     pub(super) bytes: u64,
     /// How long it was watched.
     pub(super) watched: Duration,
@@ -64,8 +72,18 @@ struct Pending {
     asked: Instant,
     came: Option<Instant>,
     seen: Option<Instant>,
-    /// Pictures since then: when they were drawn, and how late they had come.
-    pictures: Vec<(Instant, Duration)>,
+    /// Pictures since then.
+    pictures: Vec<Drawn>,
+    /// The longest gap before.
+    gap: Duration,
+}
+
+/// A picture of a switch.
+#[derive(Clone, Copy, Debug)]
+struct Drawn {
+    at: Instant,
+    late: Duration,
+    /// Since the one before.
     gap: Duration,
 }
 
@@ -136,12 +154,17 @@ impl Notes {
             .last
             .map_or(Duration::ZERO, |it| now.saturating_duration_since(it));
         self.note_gap(gap);
+        self.tally.uneven += u64::from(gap > UNEVEN);
         self.last = Some(now);
         let Some(pending) = &mut self.pending else {
             return;
         };
-        let Some(seen) = pending.seen else { return };
-        pending.pictures.push((now, late));
+        let Some(seen) = pending.seen else {
+            pending.gap = pending.gap.max(gap);
+            return;
+        };
+        let at = now;
+        pending.pictures.push(Drawn { at, late, gap });
         if now > seen + SETTLED {
             self.finish_switch();
         }
@@ -155,6 +178,9 @@ impl Notes {
         let last = self.last.unwrap_or(self.opened);
         let gap = now.saturating_duration_since(last);
         self.note_gap(gap);
+        if let Some(pending) = &mut self.pending {
+            pending.gap = pending.gap.max(gap);
+        }
         self.finish_switch();
         self.tally.watched = now - self.opened;
         self.tally
@@ -163,9 +189,6 @@ impl Notes {
     fn note_gap(&mut self, gap: Duration) {
         self.tally.stalls += u32::from(gap > STALL);
         self.tally.longest_gap = self.tally.longest_gap.max(gap);
-        if let Some(pending) = &mut self.pending {
-            pending.gap = pending.gap.max(gap);
-        }
     }
 
     /// Sums a switch up, if its view was seen at all: the hand may have turned on before.
@@ -174,15 +197,22 @@ impl Notes {
             return;
         };
         let Some(seen) = pending.seen else { return };
-        let edge = pending.pictures.iter().map(|it| it.1).min();
+        let pictures = &pending.pictures;
+        let edge = pictures.iter().map(|it| it.late).min();
         let edge = edge.unwrap_or_default() + EDGE;
-        let live = pending.pictures.iter().find(|it| it.1 <= edge);
+        let live = pictures.iter().find(|it| it.late <= edge);
+        let live = live.map_or(seen, |it| it.at);
+        let gaps = pictures.iter().take_while(|it| it.at <= live + AFTERMATH);
         self.tally.switches.push(Switch {
             place: pending.place,
             came: pending.came.map(|it| it - pending.asked),
-            seen: pending.pictures.first().map_or(seen, |it| it.0) - pending.asked,
-            live: live.map_or(seen, |it| it.0) - pending.asked,
-            gap: pending.gap,
+            seen: pictures.first().map_or(seen, |it| it.at) - pending.asked,
+            live: live - pending.asked,
+            gap: gaps
+                .map(|it| it.gap)
+                .max()
+                .unwrap_or_default()
+                .max(pending.gap),
         });
     }
 }

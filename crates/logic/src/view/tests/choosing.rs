@@ -59,6 +59,17 @@ fn what_the_hand_is_about_to_reach_is_made_ready() {
 }
 
 #[test]
+fn where_nothing_must_be_made_views_are_made_ready_later() {
+    let mut eager = Eager::with(&three()[..1]);
+    eager.report(0, 0, 5_000);
+    // 60 degrees a second reach 8.4 degrees in 140 ms; with hysteresis the border is at 18.
+    eager.drag(1_000, 100, 0.0, 60.0);
+    eager.expect("c0/high ~c30 ~c330");
+    eager.drag(1_120, 100, 7.0, 60.0);
+    eager.expect("c0/high +c30/high ~c330");
+}
+
+#[test]
 fn no_two_views_follow_each_other_faster_than_can_be_seen() {
     let mut eager = Eager::new();
     let t = eager.begin() + 1_000;
